@@ -181,7 +181,9 @@ class Drain:
             timeout_seconds=account.timeout_seconds,
         )
         if exchange.too_late:
-            return PushResult(kind="again", reason="no time was left to send it", wait_ms=LATE_WAIT_MS)
+            return PushResult(
+                kind="again", reason="no time was left to send the request", wait_ms=LATE_WAIT_MS
+            )
         verdict = self._tools.verdict_of(exchange, self._tools.now())
         decision, history = self._decide(claim, account, verdict)
         result = push_result(decision, iso_seconds(date))

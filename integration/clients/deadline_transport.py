@@ -1,9 +1,9 @@
-"""An httpx transport with one wall-clock deadline for a whole call, and a limit for the response's size.
+"""An httpx transport with one wall-clock deadline for a whole call.
 
 The deadline covers DNS, connect, TLS, write and read. The request is written at once, and never after the
-latest moment to write. A call that is given up is closed with a TCP reset, so that the kernel does not send
-the rest of it. The transport uses HTTP/1.1, no proxy, and one kept-alive connection. It removes cookies,
-redirects and content encodings from responses.
+latest moment to write. A call that misses its deadline is closed with a TCP reset, so that the kernel sends
+nothing more of it. The size of a response is limited. The transport uses HTTP/1.1, no proxy, and one
+kept-alive connection. It removes the headers Set-Cookie, Location and Content-Encoding from responses.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _BOOT_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def boottime() -> float:
-    """Return seconds since boot, including suspend. The clock cannot be set."""
+    """Return the seconds since boot, including suspend, from a clock that cannot be set."""
     return time.clock_gettime(_BOOT_CLOCK)
 
 
@@ -61,12 +61,12 @@ class AnswerTooLongError(httpx.TransportError):
 
 @dataclass(slots=True)
 class Progress:
-    """The limits and the progress of one call. Moments are seconds of the transport's clock.
+    """The limits and the progress of one call. Times are seconds of the transport's clock.
 
-    `end` is the deadline of the whole call, `write_by` the latest moment to begin writing. `sent_at` is the
-    time at which the first byte may have been sent, or None. `status` (None until a head arrives), `headers`
-    (without cookies) and `body` (cut at the limit) hold what was received, also of an incomplete response.
-    `delimited` is False if only the end of the connection ended the body, which may then be truncated.
+    `end` is the deadline of the whole call, `write_by` the latest time to begin writing. `sent_at` is the
+    time at which the first byte may have been sent, or None. `status` (None before the head of the response),
+    `headers` (without cookies) and `body` (cut at the limit) contain what was received, also of an incomplete
+    response. `delimited` is False if the body ended with the connection and may be truncated.
     """
 
     end: float
@@ -82,7 +82,7 @@ class Progress:
         """Return the seconds until the latest moment to write. Raise TooLateError if it has passed."""
         left = self.write_by - now
         if left <= 0:
-            raise TooLateError("no time was left to send it")
+            raise TooLateError("no time was left to send the request")
         return left
 
 
@@ -124,7 +124,7 @@ class _Stream(httpcore.NetworkStream):
         self._unsent.clear()
 
     def expect_body(self, limit: int) -> None:
-        """Set the read limit after the head is complete. `limit` counts all bytes of the response."""
+        """Set the limit for all bytes of the response. Called when the head is complete."""
         self._may_read += limit - HEAD_LIMIT
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002  (httpcore's)
@@ -132,12 +132,12 @@ class _Stream(httpcore.NetworkStream):
         self._unsent.append(buffer)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002  (httpcore's)
-        """Send the buffered request, then return received bytes, empty at the end of the connection."""
+        """Send the buffered request, then return received bytes. Empty at the end of the connection."""
         if self._unsent:
             self._send(b"".join(self._unsent))
             self._unsent.clear()
         if self._may_read <= 0:
-            raise AnswerTooLongError("the answer is too long")
+            raise AnswerTooLongError("the answer is larger than the limit")
         data = self._receive(min(max_bytes, READ_BYTES))
         self._may_read -= len(data)
         return data
@@ -154,7 +154,7 @@ class _Stream(httpcore.NetworkStream):
             except _NOT_YET as why:
                 self._wait(why, select.POLLOUT, progress.write_by - self._clock())
             except OSError:
-                raise httpx.WriteError("the connection broke before the answer was complete") from None
+                raise httpx.WriteError("the connection was lost before the answer was complete") from None
 
     def _receive(self, most: int) -> bytes:
         while True:
@@ -166,7 +166,7 @@ class _Stream(httpcore.NetworkStream):
             except _NOT_YET as why:
                 self._wait(why, select.POLLIN, left)
             except OSError:
-                raise httpx.ReadError("the connection broke before the answer was complete") from None
+                raise httpx.ReadError("the connection was lost before the answer was complete") from None
 
     def _wait(self, why: Exception, event: int, seconds: float) -> None:
         if isinstance(why, ssl.SSLWantReadError):
@@ -181,7 +181,7 @@ class _Stream(httpcore.NetworkStream):
             self._poll.modify(self._sock, select.POLLIN)
 
     def has_something(self) -> bool:
-        """Return True if there is something to read, including the end of the connection."""
+        """Return True if data, or the end of the connection, can be read without waiting."""
         return bool(self._poll.poll(0) or self._pending())
 
     def end(self) -> None:
@@ -202,7 +202,7 @@ class _Stream(httpcore.NetworkStream):
 
 
 def resolve(host: str, port: int) -> list[tuple[int, Address]]:
-    """Return the addresses of a host from the system's resolver, which has no timeout."""
+    """Return the addresses of a host. The system's resolver has no timeout. Raise OSError."""
     results = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [(family, address) for family, _, _, _, address in results]
 
@@ -223,7 +223,10 @@ class _Names:
     def look_up(
         self, resolver: Resolver, host: str, port: int, *, seconds: float
     ) -> list[tuple[int, Address]]:
-        """Return at least one address of a host. Raise httpx.ConnectError or httpx.ConnectTimeout."""
+        """Return the addresses of a host, at least one, within `seconds`.
+
+        Raise httpx.ConnectError or httpx.ConnectTimeout.
+        """
         with contextlib.suppress(ValueError):
             version = ipaddress.ip_address(host).version
             return [(socket.AF_INET if version == 4 else socket.AF_INET6, (host, port))]  # noqa: PLR2004  (IPv4)
@@ -258,7 +261,7 @@ _NAMES = _Names()
 
 @lru_cache(maxsize=1)
 def shared_ssl_context() -> ssl.SSLContext:
-    """Return the context that all transports share. Loading the certificates takes 20 ms."""
+    """Return the context of all transports. It is cached, because loading the certificates takes 20 ms."""
     context = httpx.create_ssl_context(trust_env=False)
     context.set_alpn_protocols(["http/1.1"])
     return context
@@ -272,7 +275,7 @@ class _Connection(httpcore.HTTP11Connection):
         self.socket = stream
 
     def has_surplus(self) -> bool:
-        """Return True if h11 has bytes after the response, which it would take as the next response."""
+        """Return True if h11 holds bytes after the response. h11 would read them as the next response."""
         return bool(self._h11_state.trailing_data[0])
 
 
@@ -284,12 +287,12 @@ _PORTS = {b"http": 80, b"https": 443}
 
 
 class DeadlineTransport(httpx.BaseTransport):
-    """Makes one call at a time, for one thread, and keeps the connection to the last server alive.
+    """A transport for one thread, which makes one call at a time over a kept-alive connection.
 
-    The limits of a call are the request's extension `progress` (a Progress), else the client's `timeout`,
-    which then applies to the whole call. Errors are httpx' transport errors; their messages quote nothing
-    of the request or the response. ConnectError and ConnectTimeout mean that there was no connection.
-    `body_limit` is in bytes. `clock` returns seconds. `resolver` and `ssl_context` replace the system's.
+    The limits of a call are the request's extension `progress` (a Progress). Without it, the client's
+    `timeout` applies to the whole call. Raise httpx' transport errors; their messages contain no data of the
+    request or the response. ConnectError and ConnectTimeout mean that no connection was made. `body_limit` is
+    in bytes. `clock` returns seconds. `resolver` and `ssl_context` default to the system's.
     """
 
     def __init__(
@@ -308,7 +311,7 @@ class DeadlineTransport(httpx.BaseTransport):
         self._used_at = 0.0
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Make a call and return the complete response, including its body."""
+        """Send a request and return the complete response, including its body."""
         progress: Progress = request.extensions.get("progress") or self._limits(request)
         progress.left_to_write(self._clock())
         connection = self._ready(_origin(request.url), progress)
@@ -316,9 +319,9 @@ class DeadlineTransport(httpx.BaseTransport):
         try:
             keep = self._converse(connection, request, progress)
         except httpcore.LocalProtocolError:
-            raise httpx.LocalProtocolError("the request cannot be written as HTTP") from None
+            raise httpx.LocalProtocolError("the request is not valid HTTP") from None
         except httpcore.RemoteProtocolError:
-            raise httpx.RemoteProtocolError("the answer is not whole HTTP") from None
+            raise httpx.RemoteProtocolError("the answer is incomplete or not valid HTTP") from None
         finally:
             self._used_at = self._clock()
             if keep:
@@ -371,7 +374,7 @@ class DeadlineTransport(httpx.BaseTransport):
             progress.body += part
             if len(progress.body) > self._body_limit:
                 del progress.body[self._body_limit :]
-                raise AnswerTooLongError("the answer is too long")
+                raise AnswerTooLongError("the answer is larger than the limit")
         sized, chunked = "content-length" in headers, "transfer-encoding" in headers
         bodiless = answer.status in _BODILESS
         progress.delimited = sized or chunked or bodiless
@@ -398,7 +401,10 @@ def _open(
     resolver: Resolver,
     ssl_context: ssl.SSLContext | None,
 ) -> socket.socket:
-    """Return a socket connected before the latest moment to write. Raise ConnectError or ConnectTimeout."""
+    """Return a connected socket, within the limit to write.
+
+    Raise httpx.ConnectError or httpx.ConnectTimeout.
+    """
     host = origin.host.decode("ascii")
     addresses = _NAMES.look_up(resolver, host, origin.port, seconds=progress.write_by - clock())
     for number, (family, address) in enumerate(addresses, 1):
@@ -436,7 +442,7 @@ def _connect(family: int, address: Address, seconds: float) -> socket.socket:
 
 
 def _connect_error(step: str, error: OSError) -> httpx.TransportError:
-    """Return an httpx error with the system's reason, without texts that could quote data."""
+    """Return the httpx error for a failed connection. Its message contains no data of the request."""
     if isinstance(error, TimeoutError):
         return httpx.ConnectTimeout(f"{step}: no answer in time")
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -453,11 +459,14 @@ def _connect_error(step: str, error: OSError) -> httpx.TransportError:
 
 class _NoCookies(httpx.Cookies):
     def extract_cookies(self, response: httpx.Response) -> None:
-        """Store no cookies."""
+        """Do nothing, so that no cookie is stored."""
 
 
 class DeadlineClient(httpx.Client):
-    """An httpx client with its own transport, for one thread. `seconds` is the timeout of a whole call."""
+    """An httpx client with its own transport, for one thread.
+
+    `seconds` is the timeout of a whole call. Redirects, proxies and cookies are not used.
+    """
 
     def __init__(self, transport: DeadlineTransport, *, seconds: float, base_url: str = "") -> None:
         super().__init__(

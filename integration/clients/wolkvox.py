@@ -1,8 +1,8 @@
 """The client for wolkvox' API.
 
-A push ends within its timeout on the wall clock, whatever the server does. No byte is sent after the latest
-moment to write. `Exchange` records whether a byte was sent, and what was received of an incomplete response.
-A push raises no errors of the network or of wolkvox, and its texts contain no customer data.
+A push ends within its timeout on the wall clock, and sends no byte after the latest moment to write. Failures
+of the network and of wolkvox are recorded in the returned `Exchange`, not raised. The texts of an `Exchange`
+contain no customer data.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ class Exchange:
     """The result of one call.
 
     `sent` is True if a byte of the request may have been sent, at `sent_at` (CLOCK_BOOTTIME, seconds).
-    `complete` is True if the whole response arrived in time. `status` is None if not even the response's
-    head arrived. The names in `headers` are lower-case. `body` is cut at 64 KiB. `error` describes the
-    failure, and `not_sent_reason` explains why nothing was sent. `too_late` is True if nothing was sent only
-    because the time to write was over before the server was contacted.
+    `complete` is True if the whole response arrived in time. `status` is None if the head of the response did
+    not arrive. The names in `headers` are lower-case. `body` is cut at 64 KiB. `seconds` is the duration of
+    the call. `error` describes the failure, and `not_sent_reason` explains why nothing was sent. `too_late`
+    is True if nothing was sent only because the time to write had passed before the server was contacted.
     """
 
     status: int | None = None
@@ -62,20 +62,20 @@ class Exchange:
 def verdict_of(exchange: Exchange, now: datetime | None = None) -> Verdict:
     """Return the verdict on an exchange, including network errors.
 
-    A `Retry-After` with a date is relative to `now` (aware, default: the current time).
+    A `Retry-After` with a date is relative to `now` (aware; the current time if None).
     """
     if not exchange.sent:
-        return not_sent(exchange.not_sent_reason or "nothing was sent")
+        return not_sent(exchange.not_sent_reason or "the request was not sent")
     if exchange.status is None or not exchange.complete:
-        return broken_off(exchange.status, exchange.error or "no complete answer came")
+        return broken_off(exchange.status, exchange.error or "wolkvox sent no complete answer")
     return decipher_response(exchange.status, exchange.headers, exchange.body, now=now or datetime.now(UTC))
 
 
 class WolkvoxConnection:
     """A client of one wolkvox server, which makes one call at a time over one kept-alive connection.
 
-    A context manager for use by one thread. `endpoint` is an account's endpoint. `clock` has the unit of
-    `boottime`. `resolver` and `ssl_context` replace the system's.
+    Use it as a context manager, in one thread. `endpoint` is an account's endpoint. `clock` returns seconds,
+    as `boottime` does. `resolver` and `ssl_context` default to the system's.
     """
 
     def __init__(
@@ -110,11 +110,11 @@ class WolkvoxConnection:
         latest_write_seconds: float,
         timeout_seconds: float,
     ) -> Exchange:
-        """Make one call and return its result.
+        """Make one call and return its result, within `timeout_seconds`.
 
-        Both limits count from `claimed_at`, a time of the connection's clock. The request is written within
-        `latest_write_seconds` or not at all. This returns within `timeout_seconds`. Raise ValueError for a
-        call to another server than the connection's.
+        The request is written within `latest_write_seconds` or not at all. Both limits count from
+        `claimed_at`, a time of the connection's clock. Raise ValueError if the URL of the call is not below
+        the endpoint.
         """
         if not call.url.startswith(f"{self.endpoint}/"):
             raise ValueError(f"call: the URL is not below the connection's endpoint {self.endpoint}")
@@ -128,9 +128,11 @@ class WolkvoxConnection:
         except TooLateError as why:
             error, too_late = str(why), True
         except (httpx.LocalProtocolError, httpx.InvalidURL, UnicodeError):
-            error = "the call cannot be written as HTTP: check the account's token"
+            error = (
+                "the request is not valid HTTP: check the account's token and server for special characters"
+            )
         except AnswerTooLongError:
-            error = f"the answer is longer than {BODY_LIMIT // 1024} KiB"
+            error = f"the answer is larger than {BODY_LIMIT // 1024} KiB"
         except httpx.TransportError as why:
             error = str(why)
             if isinstance(why, httpx.TimeoutException) and progress.sent_at is not None:
@@ -152,7 +154,7 @@ class WolkvoxConnection:
 def _require_whole(progress: Progress) -> None:
     """Raise httpx.RemoteProtocolError if the body may be truncated.
 
-    A body without a length that ends with the connection is complete only if it is valid JSON.
+    A body without a length, which ends with the connection, is complete only if it is valid JSON.
     """
     if progress.delimited:
         return
@@ -160,7 +162,7 @@ def _require_whole(progress: Progress) -> None:
         orjson.loads(progress.body)
     except orjson.JSONDecodeError:
         progress.complete = False
-        raise httpx.RemoteProtocolError("the answer is not whole HTTP") from None
+        raise httpx.RemoteProtocolError("the answer is incomplete or not valid HTTP") from None
 
 
 def _request(call: Call, progress: Progress) -> httpx.Request:

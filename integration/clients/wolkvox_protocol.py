@@ -1,8 +1,8 @@
 """Build requests to wolkvox, and turn responses into verdicts. Pure.
 
-The same recall always makes the same request, and every response makes a verdict. Neither `repr` nor `reason`
-contains a token or customer data. Source: wolkvox' API pages (https://www.wolkvox.com/en/apis-v2-2/…:
-"APIs Campaign", "APIs Information"). A response that these pages do not document is never taken as a success.
+Neither `repr` nor `reason` contains a token or customer data. A response that the vendor's pages do not
+document is never taken as a success. Source: wolkvox' API pages, https://www.wolkvox.com/en/apis-v2-2/, "APIs
+Campaign" and "APIs Information".
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ TOKEN_HEADER = "wolkvox-token"  # noqa: S105  (the header's name, not a token)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One request to wolkvox, ready to be written. `repr` shows neither token nor body."""
+    """A request to wolkvox, ready to be written. `repr` shows neither token nor body."""
 
     method: str
     url: str
@@ -46,7 +46,7 @@ class Call:
 
     @property
     def public_headers(self) -> dict[str, str]:
-        """The headers without the token."""
+        """Return the headers without the token."""
         return {name: value for name, value in self.headers.items() if name != TOKEN_HEADER}
 
 
@@ -56,7 +56,7 @@ def build_call(
     """Return the call that schedules a callback in wolkvox ("APIs Campaign", recall).
 
     `recall_date` must be aware. It is sent as wall clock time of the account's zone, to the second.
-    `recall_telephone` is formatted as the operation dials. Raise ValueError for a naive date.
+    `recall_telephone` is already in the account's `dial_format`. Raise ValueError for a naive date.
     """
     if recall_date.utcoffset() is None:
         raise ValueError("recall_date: naive datetime, a time zone is required")
@@ -85,7 +85,10 @@ def _recall_url(endpoint: str, type_campaign: str, campaign_id: str) -> str:
 
 
 def build_campaigns_call(account: Account) -> Call:
-    """Return the call that lists the campaigns ("APIs Information"). It counts towards the daily limit."""
+    """Return the call that lists the campaigns ("APIs Information", campaigns).
+
+    wolkvox counts it towards the daily limit.
+    """
     return Call(
         method="GET",
         url=f"{account.endpoint}/api/v2/information.php?api=campaigns",
@@ -129,12 +132,12 @@ class VerdictKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The result of one push.
+    """The meaning of the result of one push.
 
-    `reason` is a text of Ringback's own and safe to log. `code` and `msg` are wolkvox' texts, or None. `msg`
-    is the response's `error` if it has no `msg`. It repeats customer and telephone, so it is customer data.
+    `reason` is a text of Ringback and safe to log. `code` and `msg` are texts of wolkvox, or None. `msg` is
+    the response's `error` if it has no `msg`; it repeats customer and telephone, so it is customer data.
     `words` is `msg` without words that differ between customers, so that rejections with the same cause
-    compare equal; it is empty for an accepted recall. `quiet` is True if wolkvox may still be processing the
+    compare equal. It is empty for an accepted recall. `quiet` is True if wolkvox may still be processing the
     call. `counts_against_recall` is True if the recall itself may be the cause. `may_stop_queue` is True if
     five such rejections in a row indicate a cause outside the recalls.
     """
@@ -152,7 +155,7 @@ class Verdict:
 
     @property
     def words_digest(self) -> str | None:
-        """The digest of `words`, which may name a customer; None without words."""
+        """Return the digest of `words`, None if `words` is empty. `words` may name a customer."""
         if not self.words:
             return None
         return hashlib.sha256(self.words.encode("utf-8", "replace")).hexdigest()[:16]
@@ -168,7 +171,8 @@ class _Meaning(NamedTuple):
 _ACCEPTED = _Meaning(VerdictKind.ACCEPTED, "accepted")
 
 _BAD_TOKEN = _Meaning(
-    VerdictKind.STOPPED, "wolkvox does not take the token: check the account's token and server, then resume"
+    VerdictKind.STOPPED,
+    "wolkvox rejects the token: check the account's token and server, then resume the account",
 )
 
 # Status and text from the error table of wolkvox' API, with the text as `_normalized` returns it: capitals,
@@ -177,43 +181,81 @@ _BY_TEXT: tuple[tuple[int, str, _Meaning], ...] = (
     (
         400,
         "THE API YOU WANT TO CONSULT DOES NOT EXIST",
-        _Meaning(VerdictKind.STOPPED, "wolkvox knows no such API: check the account's server, then resume"),
+        _Meaning(
+            VerdictKind.STOPPED,
+            "wolkvox has no such API at this address: check the account's server, then resume the account",
+        ),
     ),
     (
         400,
         "SOME PARAMETERS ARE REQUIRED",
-        _Meaning(VerdictKind.REFUSED, "wolkvox reports that parameters are missing or unreadable"),
+        _Meaning(
+            VerdictKind.REFUSED,
+            "wolkvox reports missing or invalid parameters: check campaign, customer, telephone and date",
+        ),
     ),
     (401, "PLEASE ENTER THE WOLKVOX TOKEN", _BAD_TOKEN),
     (403, "PLEASE VALIDATE TOKEN", _BAD_TOKEN),
-    (403, "TOKEN LIMIT EXCEEDED", _Meaning(VerdictKind.QUOTA, "the token's calls of the day are used up")),
+    (
+        403,
+        "TOKEN LIMIT EXCEEDED",
+        _Meaning(
+            VerdictKind.QUOTA,
+            "wolkvox reports that the token's daily limit is reached; calls continue after the reset",
+        ),
+    ),
     (
         403,
         "EXCEEDS THE LIMIT OF SIMULTANEOUS REQUESTS PER TOKEN",
-        _Meaning(VerdictKind.CONCURRENCY, "somebody else uses the token at this moment"),
+        _Meaning(
+            VerdictKind.CONCURRENCY,
+            "another program uses the token at the same time: give Ringback a token of its own",
+        ),
     ),
 )
 
 # Used if no text matches. wolkvox documents only 401 and 403.
 _BY_CODE: dict[int, _Meaning] = {
     401: _BAD_TOKEN,
-    403: _Meaning(VerdictKind.WAIT, "wolkvox forbids calls for now, as in maintenance"),
-    408: _Meaning(VerdictKind.WAIT, "wolkvox gave up waiting for the request", counts_against_recall=True),
-    429: _Meaning(VerdictKind.WAIT, "wolkvox asks for fewer calls"),
+    403: _Meaning(VerdictKind.WAIT, "wolkvox rejects calls for now (403), for example during maintenance"),
+    408: _Meaning(
+        VerdictKind.WAIT,
+        "wolkvox timed out before it had the whole request (408)",
+        counts_against_recall=True,
+    ),
+    429: _Meaning(VerdictKind.WAIT, "wolkvox reports too many requests (429)"),
 }
 
 # These statuses concern the token and its rate, not the recall.
 _NEVER_AGAINST_RECALL = frozenset({403, 429})
 
 _BY_HUNDREDS: dict[int, _Meaning] = {
-    2: _Meaning(VerdictKind.UNKNOWN, "a success that is not the one documented", counts_against_recall=True),
-    3: _Meaning(VerdictKind.WAIT, "wolkvox points to another address", counts_against_recall=True),
-    4: _Meaning(VerdictKind.REFUSED, "wolkvox refuses this recall", may_stop_queue=True),
-    5: _Meaning(VerdictKind.UNKNOWN, "wolkvox reports a fault of its own", counts_against_recall=True),
+    2: _Meaning(
+        VerdictKind.UNKNOWN,
+        "wolkvox answered with a success other than the documented code 202",
+        counts_against_recall=True,
+    ),
+    3: _Meaning(
+        VerdictKind.WAIT,
+        "wolkvox answered with a redirect, which is not followed: check the account's server",
+        counts_against_recall=True,
+    ),
+    4: _Meaning(
+        VerdictKind.REFUSED, "wolkvox rejected the callback; its answer gives the reason", may_stop_queue=True
+    ),
+    5: _Meaning(VerdictKind.UNKNOWN, "wolkvox reports a server error (5xx)", counts_against_recall=True),
 }
 
-_UNCLEAR = _Meaning(VerdictKind.UNKNOWN, "an answer that says neither yes nor no", counts_against_recall=True)
-_NOT_JSON = _Meaning(VerdictKind.UNKNOWN, "an answer that is not JSON", counts_against_recall=True)
+_UNCLEAR = _Meaning(
+    VerdictKind.UNKNOWN,
+    "wolkvox's answer neither accepts nor rejects the callback",
+    counts_against_recall=True,
+)
+_NOT_JSON = _Meaning(
+    VerdictKind.UNKNOWN,
+    "the answer is not JSON, so it may not be from wolkvox: check the account's server",
+    counts_against_recall=True,
+)
 
 
 def decipher_response(
@@ -221,7 +263,7 @@ def decipher_response(
 ) -> Verdict:
     """Return the verdict on a complete response. Never raises.
 
-    The names in `headers` are lower-case. A `Retry-After` with a date is relative to `now` (aware), and
+    The names in `headers` are lower-case. A `Retry-After` with a date is relative to `now` (aware), and is
     ignored with `now=None`.
     """
     answer = _read(body)
@@ -265,9 +307,9 @@ def not_sent(reason: str) -> Verdict:
 
 
 def is_gateway(status: int) -> bool:
-    """Return True for statuses of a gateway before wolkvox: 502, 504 and 52x (Cloudflare).
+    """Return True for the statuses of a gateway before wolkvox: 502, 504 and Cloudflare's 520 to 529.
 
-    wolkvox may still be processing such a call, although the response is complete.
+    After such a response wolkvox may still be processing the call.
     """
     return status in {502, 504} or 520 <= status <= 529  # noqa: PLR2004  (the numbers are named above)
 
@@ -292,7 +334,10 @@ def _read(body: bytes) -> Any:
 
 
 def _code_of(answer: Any) -> str | None:
-    """Return `code` as text, or None. wolkvox' samples have a number, but one of its tables says String."""
+    """Return `code` as text, or None.
+
+    wolkvox' samples have a number, but one of its tables has the type String.
+    """
     code = answer.get("code") if isinstance(answer, dict) else None
     if isinstance(code, float) and code.is_integer():
         code = int(code)
@@ -327,7 +372,10 @@ def _normalized(text: str) -> str:
 
 
 def _without_data(text: str) -> str:
-    """Return a text's words as `_normalized`, without words with digits, which are customer data."""
+    """Return the words of a text as `_normalized` does, without words that contain digits.
+
+    Words with digits are customer data.
+    """
     return _normalized(re.sub(r"\S*\d\S*", " ", text[: 4 * MSG_LIMIT]))
 
 
@@ -347,9 +395,9 @@ def _meaning(status: int, code: str | None, answer: Any, msg: str) -> _Meaning:
 
 
 def _unreadable(status: int) -> _Meaning:
-    """Return the meaning of a response that is not JSON, which proxies and firewalls send, by its status.
+    """Return the meaning of a response that is not JSON, by its status.
 
-    wolkvox did not send it, so it neither rejects a recall nor stops a queue.
+    Such a response is from a proxy or a firewall, so it neither rejects a recall nor stops a queue.
     """
     if status in {403, 408, 429}:
         return _BY_CODE[status]

@@ -32,7 +32,7 @@ SPANISH = Config(alerts=AlertSettings(language="es"))
 
 
 def message(phase="begins", kind="queue-stopped", subject="bogota", **values):
-    told = {"reason": "wolkvox does not take the token", "queued": 7, **values}
+    told = {"reason": "wolkvox rejects the token", "queued": 7, **values}
     return AlertMessage(
         id="alert_1",
         phase=phase,
@@ -53,9 +53,7 @@ def mail_channel(server, **more):
     return EmailChannel(name="m", kind="email", host="127.0.0.1", port=server.port, **{**fields, **more})
 
 
-STOPPED_TEXT = (
-    "wolkvox does not take the token. Waiting recalls: 7. Correct the cause, then resume the account."
-)
+STOPPED_TEXT = "wolkvox rejects the token. Waiting recalls: 7. Correct the cause, then resume the account."
 
 # --- words -------------------------------------------------------------------------------------
 

@@ -66,7 +66,7 @@ class AlertInstallation:
     def later(self, **time):
         self.now += timedelta(**time)
 
-    def stop_queue(self, account="bogota", reason="wolkvox does not take the token"):
+    def stop_queue(self, account="bogota", reason="wolkvox rejects the token"):
         self.client.hset(f"{{ringback}}:queue:{self.services.queues.bound()[account]}", "stopped", reason)
 
     def messages(self):
@@ -464,7 +464,7 @@ def test_the_command_shows_what_holds_and_what_waits(here, ringback):
     here.stop_queue()
     here.first.look()
     shown = ringback("alerts").stdout
-    assert "Account bogota is stopped. wolkvox does not take the token. Waiting recalls: 0." in shown
+    assert "Account bogota is stopped. wolkvox rejects the token. Waiting recalls: 0." in shown
     assert "channel chat: 1 message not sent: the receiver answered 500" in shown
     messages = ringback.json("alerts")
     assert [(item["kind"], item["subject"], item["sent"]) for item in messages["items"]] == [

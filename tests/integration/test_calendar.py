@@ -14,7 +14,12 @@ from support.dashboard_client import Pages
 from support.installation import Installation
 
 NOW = datetime.now(UTC)
-REFUSED = PushResult(kind="ended", state="dead", reason="wolkvox refuses this recall", passed=True)
+REFUSED = PushResult(
+    kind="ended",
+    state="dead",
+    reason="wolkvox rejected the callback; its answer gives the reason",
+    passed=True,
+)
 
 
 def accepted(date: datetime | None = None) -> PushResult:

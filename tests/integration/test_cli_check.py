@@ -148,7 +148,7 @@ def test_a_token_that_is_refused_is_a_failure(run, sandbox):
     sandbox.settings.tokens = frozenset({ENVIRON["TOKEN_BOGOTA"]})
     report = run.json("check", "--online", status=1)
     assert [one["good"] for one in report["online"]] == [True, False]
-    assert "does not take the token" in report["online"][1]["detail"]
+    assert "rejects the token" in report["online"][1]["detail"]
 
 
 def test_an_answer_that_is_not_json_is_a_failure(run, sandbox):

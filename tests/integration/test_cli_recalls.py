@@ -68,7 +68,12 @@ def push(services):
 def dead(admit, push):
     def dead(customer="1", account="bogota"):
         admit(customer, account=account)
-        return push(account, state="dead", reason="wolkvox refuses this recall", passed=True)
+        return push(
+            account,
+            state="dead",
+            reason="wolkvox rejected the callback; its answer gives the reason",
+            passed=True,
+        )
 
     return dead
 

@@ -56,7 +56,7 @@ class RecallPages(Installation):
             PushResult(
                 kind="ended",
                 state="dead",
-                reason="wolkvox refuses this recall",
+                reason="wolkvox rejected the callback; its answer gives the reason",
                 attempt=encoded_attempt(attempt),
                 answer='{"msg": "no good", "customer_id": "80123456"}',
                 words=words,
@@ -129,7 +129,13 @@ def test_a_list_shows_nobodys_number(installation):
 def test_the_whole_story_is_on_one_page_without_saying_who_it_is(installation):
     text = installation.get(f"/recalls/{installation.dead()}")
     for words in (
-        *("dead", "wolkvox refuses this recall", "Attempt 1: refused", "HTTP 400", "standard-webhooks"),
+        *(
+            "dead",
+            "wolkvox rejected the callback; its answer gives the reason",
+            "Attempt 1: refused",
+            "HTTP 400",
+            "standard-webhooks",
+        ),
         *("form", "{{ event.customer }}", "They are the same", "1 of 1", "campaign.php"),
     ):
         assert words in text

@@ -339,7 +339,7 @@ def test_a_silent_source_shows_its_alarm(tmp_path, store):
 def test_the_reason_of_an_alert_is_in_the_readers_language(tmp_path, store):
     services = make_services(tmp_path, store, TEXT + '[[alerts.rules]]\nkind = "queue-stopped"\n')
     services.binding.bind()
-    reason = "wolkvox does not take the token: check the account's token and server, then resume"
+    reason = "wolkvox rejects the token: check the account's token and server, then resume the account"
     store.hset(f"{{ringback}}:queue:{services.queues.bound()['bogota']}", "stopped", reason)
     AlertMonitor(services, "web:1", SilentReporter()).evaluate()
     assert reason in html.unescape(text_of(Pages(services).get("/alerts")))

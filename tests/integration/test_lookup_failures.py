@@ -314,7 +314,7 @@ def test_the_page_of_a_delivery_says_why_it_waits(installation):
     installation.look_up()
     page = text_of(Pages(installation.services).get(f"/deliveries/{delivery}"))
     assert "1 event waits for HubSpot" in page
-    assert "rate limit is used up (429)" in page
+    assert "rate limit is reached (429)" in page
     installation.make_due()
     installation.hubspot.faults.clear()
     installation.services.lookup_status.succeeded("hubspot")

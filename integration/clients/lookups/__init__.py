@@ -1,7 +1,7 @@
 """Lookups: read the records of events that carry only an id. One module for each CRM.
 
-`look_up` has the same form for every CRM: ids in, records by id out, or LookupFailedError. The class of the
-settings decides which module reads.
+`look_up` calls the module for the class of the lookup's settings. Each module takes ids and returns records
+by id, or raises LookupFailedError.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _READERS: dict[type[Lookup], Callable[[Any, Sequence[str]], LookupResult]] = {
 
 
 def look_up(lookup: Lookup, ids: Sequence[str]) -> LookupResult:
-    """Return the records with these ids, the `lookup_id` of events.
+    """Return the records with these ids, which are the `lookup_id` of events.
 
     The call takes at most 40 s. Thread-safe. Raise LookupFailedError.
     """

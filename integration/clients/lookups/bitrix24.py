@@ -38,12 +38,14 @@ _RECORDS: Final = 25
 _ID: Final = re.compile(
     r"ONCRM(LEAD|DEAL|CONTACT|COMPANY)(?:ADD|UPDATE|DELETE|MOVETOCATEGORY)/([1-9][0-9]{0,18})"
 )
-NOT_READABLE: Final = "Bitrix24 could not read the record: check what the inbound webhook's user may read"
+NOT_READABLE: Final = (
+    "Bitrix24 did not return the record: check the read permissions of the inbound webhook's user"
+)
 _WITH_CONTACT: Final = frozenset({"LEAD", "DEAL"})
 _LIMITS: Final = frozenset({"QUERY_LIMIT_EXCEEDED", "OVERLOAD_LIMIT", "OPERATION_TIME_LIMIT"})
 _REFUSALS: Final = frozenset({"insufficient_scope", "INVALID_CREDENTIALS", "NO_AUTH_FOUND", "expired_token"})
 _REFUSED: Final = (
-    "Bitrix24 rejects the inbound webhook: check the lookup's url, and that it may use CRM (crm)"
+    "Bitrix24 rejects the inbound webhook: check the lookup's url and the webhook's permission CRM (crm)"
 )
 # The texts of crm.lead.get for a record that does not exist, and for a contact that a record does not have.
 _MISSING: Final = frozenset({"Not found", "ID is not defined or invalid"})
@@ -51,7 +53,7 @@ _MISSING: Final = frozenset({"Not found", "ID is not defined or invalid"})
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """A record to read: the requested id, the kind of the record, and its number."""
+    """A record to read: the requested id, and the record's kind and number, which the id contains."""
 
     id: str
     kind: str
@@ -59,11 +61,11 @@ class _Wanted:
 
 
 def read_records(lookup: Bitrix24Lookup, ids: Sequence[str]) -> LookupResult:
-    """Return the records by requested id: the name of an event, "/" and a number.
+    """Return the records by requested id, such as "ONCRMDEALADD/123": an event's name and a number.
 
-    A result has Bitrix24's fields as `record`. `contact` is the same for a contact, and for a lead or a deal
-    the contact in its CONTACT_ID, or None. A record that does not exist is missing.
-    The call takes at most 40 s. Thread-safe. Raise LookupFailedError.
+    `record` has the fields of Bitrix24. `contact` is the record itself for a contact, the contact of
+    CONTACT_ID for a lead or a deal, else None. A record that does not exist is missing from the result. The
+    call takes at most 40 s. Thread-safe. Raise LookupFailedError.
     """
     end = time.monotonic() + CALL_SECONDS
     wanted = [_Wanted(id_, found[1], found[2]) for id_ in dict.fromkeys(ids) if (found := _ID.fullmatch(id_))]
@@ -97,12 +99,15 @@ def _answer(lookup: Bitrix24Lookup, some: Sequence[_Wanted], seconds: float) -> 
     if codes & _REFUSALS:
         raise failure_of_status(_PROVIDER, 403, _REFUSED)
     if codes & _LIMITS:
-        raise LookupFailedError(FailureKind.RATE_LIMITED, "Bitrix24's rate limit is used up")
+        raise LookupFailedError(FailureKind.RATE_LIMITED, "Bitrix24's rate limit is reached")
     return {"results": _table(found.get("result")), "errors": errors}
 
 
 def _table(value: object) -> dict[str, Any]:
-    """Return an object of Bitrix24's answer. PHP writes an empty one as a list, and one of 0, 1, … too."""
+    """Return an object of Bitrix24's answer as a dict.
+
+    Bitrix24 writes an empty object as a list, as PHP does. A list becomes an empty dict.
+    """
     return value if isinstance(value, dict) else {}
 
 
@@ -113,7 +118,7 @@ def _failure(answer: httpx.Response) -> LookupFailedError:
         code = ""
     if code in _LIMITS or answer.status_code == 429:  # noqa: PLR2004  (HTTP)
         return LookupFailedError(
-            FailureKind.RATE_LIMITED, f"Bitrix24's rate limit is used up ({code or 429})"
+            FailureKind.RATE_LIMITED, f"Bitrix24's rate limit is reached ({code or 429})"
         )
     reason = _REFUSED if answer.status_code in {401, 403} else None
     if answer.status_code == 404:  # noqa: PLR2004  (HTTP)
@@ -145,7 +150,7 @@ def _has_contact(record: dict[str, Any]) -> bool:
 
 
 def _result(answer: dict[str, Any], command: str) -> tuple[dict[str, Any] | None, str]:
-    """Return the result of a command, None if the record does not exist, and why it could not be read."""
+    """Return the record that a command returned, or None, and the reason if it could not be read."""
     found = answer["results"].get(command)
     if isinstance(found, dict):
         return found, ""

@@ -1,8 +1,8 @@
 """Read HubSpot records by their ids, up to 100 in one request, and the contacts associated with them.
 
-A call returns or raises within a bounded time. No request is sent while a known rate limit lasts.
-Sources: developers.hubspot.com, API reference, "Read a batch of objects" (`/crm/objects/{version}/…`) and
-"Batch read associations" (`/crm/associations/{version}/…`).
+Each call ends within 40 s. While a known rate limit lasts, no request is sent. Sources:
+developers.hubspot.com, API reference, "Read a batch of objects" (`/crm/objects/{version}/…`) and "Batch read
+associations" (`/crm/associations/{version}/…`).
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ MOST_SINGLE_READS: Final = 20
 # The response does not contain the end of the account's day.
 BURST_WAIT_SECONDS: Final = 10.0
 DAILY_WAIT_SECONDS: Final = 3600.0
-_DAILY_LIMIT: Final = "HubSpot's daily limit is used up (429)"
-_RATE_LIMIT: Final = "HubSpot's rate limit is used up (429)"
-_NO_TIME: Final = "HubSpot answered too slowly to read all records at once"
+_DAILY_LIMIT: Final = "HubSpot's daily limit is reached (429)"
+_RATE_LIMIT: Final = "HubSpot's rate limit is reached (429)"
+_NO_TIME: Final = "HubSpot answered too slowly to read all records within 40 s; the others are tried again"
 
 _STATUS_REASONS: Final = {
     400: "HubSpot rejects the request: check the lookup's object and properties",
@@ -64,11 +64,12 @@ def scope_of(object_name: str) -> str:
 def read_records(lookup: HubspotLookup, ids: Sequence[str]) -> LookupResult:
     """Return the records by requested id: the id of a contact, or an object and an id as in "deals/123".
 
-    A record has HubSpot's object as `record`, with at least `id` and `properties`, and as `contact` itself,
-    if it is of the object `associated`, or the record associated with it, or None. A record that does not
-    exist, is deleted, or whose id is not a number is missing. A record that was merged into another is
-    returned under the requested id, with the other's `id`. The records of an object that HubSpot refuses are
-    failed. The call takes at most 40 s. Thread-safe. Raise LookupFailedError if no object can be read.
+    `record` is HubSpot's object, with at least `id` and `properties`. `contact` is the same record if it is
+    of the object `associated`, else the first record associated with it, or None. A record that does not
+    exist or is deleted, and an id that is not a number, are missing from the result. A record that was merged
+    into another is returned under the requested id, with the `id` of the other. If HubSpot rejects an object,
+    its records are in `failed`. The call takes at most 40 s. Thread-safe. Raise LookupFailedError if no
+    object can be read.
     """
     reader = _Reader(lookup, time.monotonic() + CALL_SECONDS)
     records: dict[str, dict[str, Any]] = {}
@@ -97,7 +98,7 @@ def read_records(lookup: HubspotLookup, ids: Sequence[str]) -> LookupResult:
 
 
 def _by_object(ids: Iterable[str]) -> dict[str, list[str]]:
-    """Return the ids of each object, without duplicates and without ids that are not numbers."""
+    """Return the ids by object, without duplicates. Ids that are not numbers are left out."""
     found: dict[str, dict[str, None]] = {}
     for id_ in ids:
         object_name, _, number = id_.rpartition("/")
@@ -108,7 +109,7 @@ def _by_object(ids: Iterable[str]) -> dict[str, list[str]]:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Records by requested id, and the ids that could not be read this time, with the reason."""
+    """Records by requested id, and for the ids that could not be read, the reason."""
 
     records: dict[str, dict[str, Any]]
     failed: dict[str, str]
@@ -147,7 +148,7 @@ class _Reader:
         return found
 
     def read_associated(self, object_name: str, records: Mapping[str, Mapping[str, Any]]) -> _Found:
-        """Return the associated record of each record, if the lookup names an associated object."""
+        """Return the associated record of each record. Empty if the lookup names no associated object."""
         target = self._lookup.associated
         if target is None or target == object_name or not records:
             return _Found({}, {})
@@ -162,7 +163,7 @@ class _Reader:
         )
 
     def _linked(self, object_name: str, target: str, ids: Sequence[str]) -> dict[str, str]:
-        """Return the id of the first associated record by the id of the record that it belongs to."""
+        """Return the id of the first associated record, by the id of the record it is associated with."""
         path = f"associations/{self._lookup.api_version}/{object_name}/{target}"
         linked: dict[str, str] = {}
         for start in range(0, len(ids), BATCH):
@@ -198,7 +199,7 @@ class _Reader:
             found.records.update(alone.records)
             found.failed.update(alone.failed)
         found.failed.update(
-            dict.fromkeys(unexplained[MOST_SINGLE_READS:], "HubSpot's answer lacks the record")
+            dict.fromkeys(unexplained[MOST_SINGLE_READS:], "HubSpot's answer does not contain the record")
         )
         return found
 
@@ -232,8 +233,8 @@ class _Reader:
 class _Page:
     """The content of one response.
 
-    `unknown` are the ids that HubSpot reports as not found, `failed` those that it could not read, with the
-    reason. `has_unknown_failures`: it could not read some, and does not name them.
+    `unknown` has the ids that HubSpot reports as not found. `failed` has the ids that it could not read, with
+    the reason. `has_unknown_failures` is True if it could not read some records and does not name them.
     """
 
     results: list[dict[str, Any]]
@@ -243,7 +244,7 @@ class _Page:
 
     @property
     def archived(self) -> frozenset[str]:
-        """The ids of deleted records."""
+        """Return the ids of deleted records."""
         return frozenset(result["id"] for result in self.results if result.get("archived") is True)
 
 
@@ -263,15 +264,17 @@ def _raise_for_status(answer: httpx.Response, objects: Iterable[str]) -> None:
 
 
 def _page(answer: httpx.Response, is_result: Callable[[object], bool]) -> _Page:
-    """Return the content of a response. Raise LookupFailedError if the body is not as documented."""
+    """Return the content of a response. Raise LookupFailedError if its form is not the documented one."""
     body = json_object("HubSpot", answer)
     results, errors = body.get("results"), body.get("errors", [])
     if not isinstance(results, list) or not isinstance(errors, list):
         raise LookupFailedError(FailureKind.UNREADABLE, "HubSpot's answer has no list of results")
     if body.get("status", "COMPLETE") != "COMPLETE":
-        raise LookupFailedError(FailureKind.UNREADABLE, "HubSpot had not finished reading")
+        raise LookupFailedError(
+            FailureKind.UNREADABLE, "HubSpot's answer is incomplete: its status is not COMPLETE"
+        )
     if not all(map(is_result, results)):
-        reason = "a result in HubSpot's answer is not as documented"
+        reason = "a result in HubSpot's answer has an undocumented form"
         raise LookupFailedError(FailureKind.UNREADABLE, reason)
     unknown: set[str] = set()
     failed: dict[str, str] = {}
@@ -316,7 +319,7 @@ def _listed(table: Any, *path: str) -> list[Any]:
 
 
 def _limit(answer: httpx.Response, now: datetime) -> tuple[float, str]:
-    """Return the seconds to wait after a 429, and the reason, which names the limit."""
+    """Return the seconds to wait after a 429, and a reason that names the exceeded limit."""
     try:
         policy = str(json_object("HubSpot", answer).get("policyName", "")).upper()
     except LookupFailedError:
@@ -336,7 +339,7 @@ def _interval_seconds(headers: httpx.Headers) -> float:
 
 
 class _RateLimit:
-    """Blocks one token's requests while HubSpot would answer 429. Times are of the monotonic clock."""
+    """The rate limit of one token. Times are seconds of the monotonic clock."""
 
     def __init__(self) -> None:
         self._blocked = (0.0, "")
@@ -347,7 +350,7 @@ class _RateLimit:
             raise LookupFailedError(FailureKind.RATE_LIMITED, reason, until - now)
 
     def update_from(self, answer: httpx.Response, now: float, today: datetime) -> None:
-        """Update the limit from a response."""
+        """Block requests if a response is a 429, or if its headers report a limit as reached."""
         if answer.status_code == 429:  # noqa: PLR2004  (too many requests)
             wait, reason = _limit(answer, today)
         elif answer.headers.get("x-hubspot-ratelimit-daily-remaining") == "0":

@@ -36,16 +36,16 @@ _ID: Final = re.compile(r"[0-9]{1,25}")
 _TOKEN_CODES: Final = frozenset({102, 190})
 _PERMISSION_CODES: Final = frozenset({3, 10, *range(200, 300)})
 _LIMIT_CODES: Final = frozenset({4, 17, 32, 613, *range(80000, 80015)})
-_NO_TIME: Final = "Meta answered too slowly to read all leads at once"
+_NO_TIME: Final = "Meta answered too slowly to read all leads within 40 s; the others are tried again"
 # Code 100, subcode 33: the object does not exist, or the token may not see it. Meta does not tell them apart.
-UNKNOWN: Final = "Meta has no lead with this id, or the token may not read it"
+UNKNOWN: Final = "Meta found no lead with this id, or the token has no permission to read it"
 
 
 def read_records(lookup: MetaLeadLookup, ids: Sequence[str]) -> LookupResult:
-    """Return the leads by id. A lead has the Graph API's object as `record`.
+    """Return the leads by id. `record` is the Graph API's object.
 
-    An id that is not a number is missing. A lead that Meta does not show or does not send is failed. The call
-    takes at most 40 s. Thread-safe. Raise LookupFailedError if Meta accepts no request.
+    An id that is not a number is missing from the result. A lead that could not be read is in `failed`. The
+    call takes at most 40 s. Thread-safe. Raise LookupFailedError if Meta answers none of the requests.
     """
     end = time.monotonic() + CALL_SECONDS
     records: dict[str, Variables] = {}
@@ -73,7 +73,7 @@ def read_records(lookup: MetaLeadLookup, ids: Sequence[str]) -> LookupResult:
 
 
 def _lead(lookup: MetaLeadLookup, lead: str, seconds: float) -> dict[str, Any]:
-    """Return a lead. Raise LookupFailedError, UNREADABLE if the reason is this lead."""
+    """Return a lead. Raise LookupFailedError; its kind is UNREADABLE if only this lead is affected."""
     query = urlencode({"access_token": lookup.token.get_secret_value()})
     url = f"{lookup.base_url.rstrip('/')}/{lookup.api_version}/{lead}?{query}"
     answer = send(_PROVIDER, "GET", url, headers=_HEADERS, body=None, seconds=seconds)
@@ -86,7 +86,7 @@ def _lead(lookup: MetaLeadLookup, lead: str, seconds: float) -> dict[str, Any]:
 
 
 def _failure(answer: httpx.Response) -> LookupFailedError:
-    """Return why Meta rejects the request."""
+    """Return the error for a response that is not a success."""
     status = answer.status_code
     try:
         error = json_object(_PROVIDER, answer).get("error")
@@ -95,7 +95,7 @@ def _failure(answer: httpx.Response) -> LookupFailedError:
     code = error.get("code") if isinstance(error, dict) else None
     code = code if isinstance(code, int) else None
     if code in _LIMIT_CODES or status == 429:  # noqa: PLR2004  (HTTP)
-        return LookupFailedError(FailureKind.RATE_LIMITED, f"Meta's rate limit is used up (code {code})")
+        return LookupFailedError(FailureKind.RATE_LIMITED, f"Meta's rate limit is reached (code {code})")
     if code in _TOKEN_CODES or status == 401:  # noqa: PLR2004  (HTTP)
         words = f"Meta rejects the token: check the lookup's token (code {code})"
         return LookupFailedError(FailureKind.REFUSED, words, REFUSED_WAIT_SECONDS)

@@ -1,4 +1,4 @@
-"""HTTP requests of lookups: each with a deadline and a bounded answer, and every failure with its reason.
+"""HTTP requests of lookups, with a deadline and a limit for the size of the answer.
 
 Redirects, proxies and cookies are not used. Error messages contain no token and no customer data.
 """
@@ -22,7 +22,7 @@ REQUEST_SECONDS: Final = 10.0
 
 
 class _Clients(threading.local):
-    """One client per thread, whose connection is kept alive for the thread's next calls."""
+    """The client of each thread. Its connection stays open for the next calls of the thread."""
 
     def __init__(self) -> None:
         self.client = DeadlineClient(DeadlineTransport(body_limit=BODY_LIMIT), seconds=REQUEST_SECONDS)
@@ -34,9 +34,10 @@ _CLIENTS = _Clients()
 def send(
     provider: str, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None, seconds: float
 ) -> httpx.Response:
-    """Return the complete response to a request. `provider` is the CRM's name, for the reasons.
+    """Send a request and return the complete response.
 
-    The request takes at most `seconds`, and never more than REQUEST_SECONDS. Raise LookupFailedError.
+    `provider` is the CRM's name for error messages. The request takes at most `seconds`, and never more than
+    REQUEST_SECONDS. Raise LookupFailedError.
     """
     timeout = min(seconds, REQUEST_SECONDS)
     try:
@@ -46,15 +47,15 @@ def send(
     except httpx.ConnectError:
         reason = f"{provider} cannot be reached"
     except AnswerTooLongError:
-        reason = f"{provider}'s answer is longer than 4 MiB"
+        reason = f"{provider}'s answer is larger than 4 MiB"
         raise LookupFailedError(FailureKind.UNREADABLE, reason) from None
     except httpx.TransportError:
-        reason = f"the connection to {provider} broke"
+        reason = f"the connection to {provider} was lost"
     raise LookupFailedError(FailureKind.UNREACHABLE, reason)
 
 
 def json_object(provider: str, answer: httpx.Response) -> dict[str, Any]:
-    """Return the JSON object of an answer. Raise LookupFailedError for other bodies."""
+    """Return the JSON object of an answer. Raise LookupFailedError if the body is something else."""
     try:
         body = orjson.loads(answer.content)
     except orjson.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""The results of a lookup: records by their ids, or the reason why they cannot be read now."""
+"""The results of a lookup: records by their ids, or the reason why they cannot be read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REFUSED_WAIT_SECONDS: Final = 3600.0
 
 
 class FailureKind(StrEnum):
-    """The kinds of failed lookups. The value is a label of metrics."""
+    """The kinds of failed lookups. The values are labels of metrics."""
 
     REFUSED = "refused"  # the CRM rejects the credentials or their permissions (401, 403)
     RATE_LIMITED = "rate_limited"  # 429, or a limit that the CRM's headers report as used up
@@ -23,14 +23,14 @@ class FailureKind(StrEnum):
 
     @property
     def is_about_source(self) -> bool:
-        """True if the failure holds for every record of the source."""
+        """Return True if the failure affects every record of the source."""
         return self is not FailureKind.UNREADABLE
 
 
 class LookupFailedError(Exception):
     """The records cannot be read now. A later attempt may succeed.
 
-    `reason` contains no token and no customer data. `retry_after_seconds` is the wait that the CRM asks for,
+    `reason` contains no token and no customer data. `retry_after_seconds` is the wait that the CRM requests,
     or None.
     """
 
@@ -45,8 +45,8 @@ class LookupFailedError(Exception):
 class LookupResult:
     """The records of a lookup by id.
 
-    A record that does not exist is missing from both mappings. `failed` has the ids that could not be read
-    this time, although the CRM answered, with the reason.
+    `failed` has the ids that could not be read this time, with the reason. A record that does not exist is in
+    neither of the two.
     """
 
     records: Mapping[str, Variables]

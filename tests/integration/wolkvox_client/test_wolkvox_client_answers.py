@@ -48,7 +48,7 @@ def test_an_answer_over_64_kib_is_cut_there_and_is_unknown(peer):
     body = b'{"code":202,"msg":"' + b"x" * BODY_LIMIT + b'"}'
     exchange = one(peer(answering(b"HTTP/1.1 202 A\r\nContent-Length: %d\r\n\r\n" % len(body) + body)).url)
     assert (exchange.body, exchange.complete) == (body[:BODY_LIMIT], False)
-    assert exchange.error == "the answer is longer than 64 KiB"
+    assert exchange.error == "the answer is larger than 64 KiB"
     assert verdict_of(exchange).kind is VerdictKind.UNKNOWN
 
 
@@ -70,6 +70,6 @@ def test_an_answer_of_just_64_kib_is_whole(peer):
 )
 def test_a_flood_ends_by_its_size_long_before_the_time_is_over(peer, script):
     exchange = one(peer(script).url, seconds=60)
-    assert (exchange.complete, exchange.error) == (False, "the answer is longer than 64 KiB")
+    assert (exchange.complete, exchange.error) == (False, "the answer is larger than 64 KiB")
     assert len(exchange.body) <= BODY_LIMIT
     assert exchange.seconds < 20
