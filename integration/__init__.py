@@ -1,1 +1,1 @@
-"""The web of Ringback, and what web and workers share: domain, configuration, store, services, clients."""
+"""The web of Ringback, and the parts shared by web and workers: domain, configuration, store, services."""

@@ -1,4 +1,4 @@
-"""`python -m integration` is `ringback`, for processes that start another one of themselves."""
+"""Makes `python -m integration` the same command as `ringback`, for starting child processes."""
 
 from integration.cli.main import main
 

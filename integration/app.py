@@ -65,7 +65,7 @@ _API = frozenset({"v1", "openapi.json"})
 
 @dataclass(frozen=True, slots=True)
 class Web:
-    """Up to three Flask applications as one WSGI application, chosen by the first segment of the path.
+    """Up to three Flask applications as one WSGI application. The first path segment selects one of them.
 
     The receiver and the API have no sessions and no cookies. An application that is not served is None.
     """
@@ -75,23 +75,23 @@ class Web:
     dashboard: Flask | None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Return the response of the chosen application."""
+        """Return the response of the application for the path."""
         return self.application_for(environ["PATH_INFO"])(environ, start_response)
 
     def application_for(self, path: str) -> Flask:
-        """Return the application for a path. Another one answers for an application that is not served."""
+        """Return the application for a path, or a served one if that application is not served."""
         first = path[1:].partition("/")[0]
         wanted = self.receiver if first in _RECEIVER else self.api if first in _API else self.dashboard
         return wanted or self.applications[0]
 
     @property
     def applications(self) -> tuple[Flask, ...]:
-        """Return the served applications, at least one."""
+        """Return the served applications. There is at least one."""
         return tuple(app for app in (self.receiver, self.api, self.dashboard) if app is not None)
 
 
 def create_app() -> Web:
-    """Return the web with its threads started, for a server. On a fatal error print it and exit with 1."""
+    """Return the web with its threads started. On a fatal error, print it and exit with status 1."""
     try:
         services, web = make_web(os.environ)
     except RingbackError as error:
@@ -108,9 +108,9 @@ def create_app() -> Web:
 
 
 def make_web(environ: Mapping[str, str]) -> tuple[Services, Web]:
-    """Return the web and its services. Raise ConfigError or StoreUnsafeError, which prevent the start.
+    """Return the services and the web. Raise ConfigError or StoreUnsafeError, which prevent the start.
 
-    A store that is away does not prevent it: senders get 503 until it is back.
+    A store that is unavailable does not prevent the start. Senders get status 503 until it is available.
     """
     logging.configure(environ.get("LOG_LEVEL") or "INFO", json=not sys.stderr.isatty())
     watch = watch_config(config_path(environ), environ)
@@ -141,9 +141,10 @@ def compose(
     receiver_url: str | None = None,
     previews: Previews | None = None,
 ) -> Web:
-    """Return the `served` applications. `access` replaces the sign-in and `previews` the helper, for tests.
+    """Return the web with the `served` applications.
 
-    `receiver_url` is the base URL of a receiver that another process serves.
+    Tests replace the sign-in with `access` and the helper process with `previews`. `receiver_url` is the base
+    URL of a receiver in another process.
     """
     receiver = api = pages = None
     if "hooks" in served:

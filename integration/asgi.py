@@ -1,8 +1,8 @@
-"""The ASGI application for granian: reads each body whole, then runs the request in a thread.
+"""The ASGI application for granian: reads each body completely, then runs the request in a thread.
 
-A slow sender occupies a connection and never a thread. A truncated body does not reach the application.
-Reading is limited in time, in size, and over all requests together. The process's environment does not get
-into a request.
+A slow sender occupies a connection but no thread. A truncated body does not reach the application. Reading is
+limited in time, in size for each request, and in size over all requests. Requests do not contain the
+environment variables of the process.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ YOUNG_OBJECTS = 20_000
 
 
 def create_app() -> WsgiBridge:
-    """Return the ASGI application. Exit with 1 if `integration.app.create_app` does."""
+    """Return the ASGI application. Exit with status 1 if `integration.app.create_app` does."""
     _allow_many_connections()
     app = web.create_app()
     _tune_garbage_collection()
@@ -52,7 +52,7 @@ def create_app() -> WsgiBridge:
 
 
 def threads_by_application(app: Web) -> Callable[[str], RequestThreads]:
-    """Return a function that returns the threads for a path. Each application has its own threads."""
+    """Return a function that maps a path to the threads of its application."""
     limits = (
         (app.receiver, RECEIVER_THREADS, RECEIVER_WAITING),
         (app.api, API_THREADS, API_WAITING),
@@ -76,9 +76,9 @@ def _allow_many_connections() -> None:
 
 
 def _tune_garbage_collection() -> None:
-    """Exempt the existing objects from garbage collection, and collect less often.
+    """Exclude existing objects from garbage collection, and collect less often.
 
-    A request creates almost no reference cycles. At the default threshold, collection takes a fifth of its
+    A request creates almost no reference cycles. With the default threshold, collection takes a fifth of its
     time.
     """
     gc.collect()
@@ -87,7 +87,7 @@ def _tune_garbage_collection() -> None:
 
 
 class _RequestRejected(Exception):  # noqa: N818  (an outcome, not an error)
-    """The request is answered without the application."""
+    """A request is answered without calling the application."""
 
     def __init__(self, answer: Response) -> None:
         super().__init__(answer.status_code)
@@ -95,10 +95,11 @@ class _RequestRejected(Exception):  # noqa: N818  (an outcome, not an error)
 
 
 class WsgiBridge:
-    """An ASGI application around WSGI applications. `threads_for` returns the threads for a path.
+    """An ASGI application that runs WSGI applications in threads.
 
-    A body may take `body_seconds`. All bodies together may hold `most_held_bytes`; beyond that the oldest
-    incomplete one is rejected. Responses are sent whole.
+    `threads_for` returns the threads for a path. A body must arrive within `body_seconds`. All bodies
+    together may hold `most_held_bytes`; above that limit the oldest incomplete body is rejected. Responses
+    are sent in one piece.
     """
 
     def __init__(
@@ -116,7 +117,7 @@ class WsgiBridge:
         self._incomplete: dict[asyncio.Timeout, None] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request, or the lifespan of the server."""
+        """Handle one request, or the server's lifespan."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         if scope["type"] != "http":
@@ -136,14 +137,14 @@ class WsgiBridge:
 
     @staticmethod
     async def _live(receive: Receive, send: Send) -> None:
-        """Handle the server's start and stop."""
+        """Handle the lifespan events: start and shutdown of the server."""
         await receive()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _read(self, receive: Receive, body: bytearray) -> None:
-        """Read until the body is complete or exceeds the limit by a byte. Raise _RequestRejected."""
+        """Read until the body is complete or one byte over the limit. Raise _RequestRejected."""
         limit = asyncio.timeout(self._body_seconds)
         self._incomplete[limit] = None
         try:
@@ -159,7 +160,10 @@ class WsgiBridge:
             self._incomplete.pop(limit, None)
 
     async def _more(self, receive: Receive, body: bytearray) -> bool:
-        """Read one more piece. Return whether to read on. Raise _RequestRejected on disconnect."""
+        """Read the next part of the body. Return True if more must be read.
+
+        Raise _RequestRejected if the client disconnects.
+        """
         message = await receive()
         if message["type"] == "http.disconnect":
             raise _RequestRejected(problem(400, detail="the body ended before it was complete"))
@@ -169,7 +173,7 @@ class WsgiBridge:
         return bool(message.get("more_body")) and len(body) <= MAX_BODY_BYTES
 
     def _make_room(self) -> None:
-        """Reject the oldest incomplete body when all bodies together hold too much."""
+        """Reject the oldest incomplete bodies while all bodies together exceed the limit."""
         if self._held > self._most_held and self._incomplete:
             oldest = next(iter(self._incomplete))
             if not oldest.expired():
@@ -194,7 +198,7 @@ class WsgiBridge:
 
 
 async def _watch_client(receive: Receive, left: threading.Event) -> None:
-    """Set `left` when the client closes its connection. The body has been read."""
+    """Set `left` when the client closes its connection. Call this after the body was read."""
     if (await receive())["type"] == "http.disconnect":
         left.set()
 

@@ -1,7 +1,8 @@
-"""The Celery application: settings and task names. The store holds the recalls; a task is a wake-up.
+"""The Celery application: its settings and task names.
 
-Tasks have no results, no ETA, no acks_late and no Celery retries. A wake-up may be lost at any time, and the
-sweeper publishes it again. `worker_disable_prefetch` keeps wake-ups in the broker until a thread is free.
+The store holds the recalls; a task is only a wake-up. Tasks have no results, no ETA, no acks_late and no
+Celery retries. If a wake-up is lost, the sweeper publishes it again. `worker_disable_prefetch` keeps wake-ups
+in the broker until a thread is free.
 """
 
 from __future__ import annotations
@@ -64,12 +65,15 @@ app.conf.update(
 
 
 def use_broker(environ: Mapping[str, str]) -> None:
-    """Set Celery's broker URL from the environment. Raise ConfigError if it has none."""
+    """Set Celery's broker URL from the environment. Raise ConfigError if there is none."""
     app.conf.broker_url = broker_url(environ)
 
 
 def connect() -> None:
-    """Connect and declare the queues, which otherwise delays a process' first message by 30 to 50 ms."""
+    """Connect to the broker and declare the queues.
+
+    Otherwise this delays the first message of a process by 30 to 50 ms.
+    """
     with app.producer_or_acquire() as producer:
         for queue in app.amqp.queues.values():
             producer.maybe_declare(queue)
@@ -78,7 +82,7 @@ def connect() -> None:
 
 
 def publish(task: str, arguments: tuple[Any, ...], headers: dict[str, Any]) -> None:
-    """Publish a task. Raise the errors of the broker's client."""
+    """Publish a task. Raise the errors of the broker's client library."""
     app.send_task(task, args=arguments, retry=False, ignore_result=True, headers=headers)
 
 

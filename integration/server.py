@@ -1,7 +1,8 @@
-"""Runs the web server: granian's processes behind one listening socket, each of them watched.
+"""Runs the web server: granian's processes on one listening socket, each of them watched.
 
-The code is loaded before granian forks its processes, which share it: a second one needs half the memory and
-starts in a third of the time. Each process composes its applications and opens its connections itself.
+The code is loaded before granian forks its processes, so they share its memory. A second process then needs
+half the memory and starts in a third of the time. Each process composes its applications and opens its own
+connections.
 """
 
 from __future__ import annotations
@@ -62,14 +63,14 @@ SETTINGS: Final[Mapping[str, Any]] = {
 
 
 class WebServer(MPServer):
-    """granian with one listening socket for all its processes. A process that stalls is replaced.
+    """A granian server with one listening socket for all its processes. A stalled process is replaced.
 
-    granian opens a socket per process (SO_REUSEPORT). The connections that the kernel gives to a process that
-    hangs would wait for it, while the other processes are idle.
+    By default granian opens a socket for each process (SO_REUSEPORT). Connections that the kernel assigns to
+    a stalled process would then wait although other processes are idle.
     """
 
     def __init__(self, target: str, listener: socket.socket, own_ticks: TickCounter, **settings: Any) -> None:
-        """`own_ticks` counts the ticks of this process, for its supervisor."""
+        """Create the server. `own_ticks` counts the ticks of this process for its supervisor."""
         address, port = listener.getsockname()[:2]
         super().__init__(target, address=address, port=port, **{**SETTINGS, **settings})
         self._listener = listener
@@ -104,7 +105,7 @@ class WebServer(MPServer):
                     self._end(process.pid, times)
 
     def _end(self, pid: int, times: int) -> None:
-        """Have a stalled process write its stacks and end. Kill it the next time. granian replaces it."""
+        """Make a stalled process write its stacks and exit. Kill it on the next call. granian replaces it."""
         if times == 1:
             log.error("a web process has stalled and is replaced", pid=pid)
         with contextlib.suppress(ProcessLookupError):
@@ -131,7 +132,7 @@ def _load(target: str, ticks: TickCounter) -> Asgi:
 @click.option("--processes", type=click.IntRange(min=1), default=2, envvar="WEB_CONCURRENCY")
 @click.option("--log-level", type=click.Choice(logging.LEVELS, False), default="INFO", envvar="LOG_LEVEL")  # noqa: FBT003  (case)
 def main(fd: int, app: str, processes: int, log_level: str) -> None:
-    """Serve until SIGTERM."""
+    """Serve on the socket `fd` until SIGTERM."""
     try:
         own_ticks = open_counter(os.environ)
     except ConfigError as error:

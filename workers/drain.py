@@ -1,8 +1,9 @@
-"""A drain: a worker leases one queue and pushes its recalls one after the other, for a bounded time.
+"""A drain: leases one queue and pushes its recalls one after the other, for a bounded time.
 
-A drain never waits. If the queue must wait, the drain ends and the store has the time until which it waits.
-Times are measured from before a claim is sent, on CLOCK_BOOTTIME, which includes suspension. A lost reply of
-the store is requested again until the lease expires; then another worker may have the queue.
+A drain never waits. If the queue must wait, the drain ends and the store keeps the time until which it waits.
+Times are measured on CLOCK_BOOTTIME, which includes suspension, from before a claim is sent. If the store's
+reply is lost, the drain repeats the request until the lease expires. After that another worker may acquire
+the queue.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ LATE_WAIT_MS = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrainDependencies:
-    """The dependencies of a drain, among them the clocks and the jitter."""
+    """The dependencies of a drain, including clocks and the source of jitter."""
 
     queues: TokenQueues
     open_connection: Callable[[str], WolkvoxConnection]
@@ -72,7 +73,7 @@ def utc_now() -> datetime:
 
 
 class Drain:
-    """One drain of one queue. `accounts` are the accounts of its token, by name."""
+    """One drain of one queue. `accounts` maps names to the accounts of the queue's token."""
 
     def __init__(self, tools: DrainDependencies, queue: str, accounts: Mapping[str, Account]) -> None:
         self._tools = tools
@@ -86,9 +87,9 @@ class Drain:
         self._cached_terms: tuple[datetime, Terms] | None = None
 
     def run(self, wake_up: WakeUp | None = None) -> WakeUp | None:
-        """Push until the queue is empty, must wait, or the time is up. Return the wake-up to publish, if any.
+        """Push recalls until the queue is empty, must wait, or the time is up.
 
-        A `wake_up` that was used before drains nothing.
+        Return the wake-up to publish, or None. Drain nothing if `wake_up` was used before.
         """
         reply, step = self._acquire(wake_up), 0
         if not isinstance(reply.claim, Claim):
@@ -101,7 +102,7 @@ class Drain:
         return reply.wake_up
 
     def _terms(self) -> Terms:
-        """Return the terms of the queue, computed again when the day has ended or the clock was set back."""
+        """Return the queue's terms. Compute them again when the day has ended or the clock was set back."""
         now = self._tools.now()
         if self._cached_terms is not None:
             computed_at, terms = self._cached_terms
@@ -134,7 +135,11 @@ class Drain:
         return True if self._pushed < DRAIN_CALLS and seconds < DRAIN_SECONDS else "alone"
 
     def _repeat(self, command: Callable[[], QueueReply]) -> QueueReply:
-        """Return the reply to a command, which is repeated while the store is away and the lease may last."""
+        """Return the reply to a command.
+
+        While the store is unavailable, the command is repeated until the lease may have expired. Then the
+        reply is `lost`.
+        """
         gives_up_at = self._tools.boottime() + self._account.lease_seconds
         for attempt in count(1):
             try:
@@ -214,7 +219,7 @@ class Drain:
         )
 
     def _next_attempt(self, result: Mapping[str, Any], date: datetime) -> dict[str, Any]:
-        """Return the recall_date sent, the reason and the time of the next attempt; {} if there is none."""
+        """Return the recall_date sent, and the reason and time of the next attempt; {} if there is none."""
         if result["kind"] == "ended":
             return {}
         next_at = None
@@ -225,7 +230,7 @@ class Drain:
         return {"recall_date": date, "reason": result["reason"], "next_at": next_at}
 
     def _count(self, claim: Claim, sent_at: float, seconds: float) -> None:
-        """Count the call, and the time for which the queue made none before it."""
+        """Count the call, and record the time for which the queue was idle before it."""
         self._tools.counters.pushed(claim.account, seconds)
         if self._answered_at is not None:
             self._tools.counters.observe(GAP, max(0.0, sent_at - self._answered_at))

@@ -1,9 +1,9 @@
-"""Lookups: reads the records of events that carry only an id, before the events are mapped.
+"""Lookups: read the CRM records of events that carry only an id, before the events are mapped.
 
-The store keeps the waiting events with their due times; a Celery message only reports that there are some. A
-failed lookup is repeated later, also when a worker has died meanwhile. After a failure that holds for every
-record (a refused token, a rate limit, no answer), no lookup of the source is tried before its time, unless
-the settings of the lookup change.
+The store keeps the waiting events with their due times. A Celery message only announces that there are some.
+A failed lookup is repeated later, also if the worker has died. Some failures affect every record: a refused
+token, a rate limit, no answer. After such a failure the source's lookups are suspended for a while, unless
+their settings change.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ LONGEST_WAIT_SECONDS = 300.0
 
 
 def wait_after(tries: int, retry_after_seconds: float | None) -> float:
-    """Return the seconds to wait after the `tries`-th failure.
+    """Return the seconds to wait after failure number `tries`: from 2 s, doubling up to 300 s.
 
-    The wait grows from 2 s to 300 s. It is longer if the CRM asks for more, up to LIMIT_SECONDS.
+    The wait is longer if the CRM requests it, up to LIMIT_SECONDS.
     """
     backoff = backoff_seconds(tries, base=FIRST_WAIT_SECONDS, maximum=LONGEST_WAIT_SECONDS)
     return max(backoff, min(retry_after_seconds or 0.0, LIMIT_SECONDS))
@@ -86,9 +86,9 @@ class LookupRunner:
         return True
 
     def _each_alone(self, source: str, lookup: Lookup, waiting: list[StoredEvents]) -> bool:
-        """Look up each delivery alone, so that a record that spoils an answer delays no other delivery.
+        """Look up each delivery separately, so that a record that breaks a response delays only its delivery.
 
-        Return False if the source fails. Deliveries without a turn become due again after their lease.
+        Return False if the source fails. The remaining deliveries become due again when their lease expires.
         """
         end = time.monotonic() + ALONE_SECONDS
         for place, stored in enumerate(waiting):
@@ -117,7 +117,7 @@ class LookupRunner:
     def _fail(
         self, source: str, settings: str, waiting: list[StoredEvents], error: LookupFailedError
     ) -> None:
-        """Record a failure. The deliveries wait for the whole source, or each for itself."""
+        """Record a failure, and postpone the deliveries: all of the source, or each separately."""
         if error.kind.is_about_source:
             failures = self._services.lookup_status.failures(source)
             self._note(source, settings, error, wait_after(failures + 1, error.retry_after_seconds))
@@ -162,5 +162,5 @@ def _ids_of(waiting: list[StoredEvents]) -> tuple[str, ...]:
 
 
 def digest_of_lookup(lookup: Lookup | None) -> str:
-    """Return the digest of a lookup's settings, "" if the source has none."""
+    """Return the digest of a lookup's settings, or "" without a lookup."""
     return "" if lookup is None else lookup.digest

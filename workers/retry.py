@@ -1,7 +1,8 @@
-"""Decides what follows from a verdict: verdict, history and jitter in, a decision out.
+"""Decides what follows from a verdict on a push. No I/O and no clock.
 
-Every wait has a lower and an upper bound. A fault that cannot be a recall's own never ends the recall.
-Reasons contain no customer's data. There is no I/O and no clock here; the drain carries out the decision.
+The input is a verdict, the history and the jitter, the output a decision, which the drain carries out. Every
+wait has a lower and an upper bound. A fault that cannot be caused by the recall never ends it. Reasons
+contain no customer data.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ PROBE_EVERY = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueHistory:
-    """The faults of a queue so far. The store keeps it as text.
+    """The recent faults of a queue. The store keeps the history as text.
 
-    `faults`, `concurrency` and `quota_refusals` count faults since the last clear answer (accepted or
-    refused). `words` is a digest of the last refusal's text, which may name a customer, and `same_words` the
-    number of refusals in a row with that text.
+    `faults`, `concurrency` and `quota_refusals` count faults since the last definite answer (accepted or
+    refused). `words` is a digest of the last refusal's text, which may contain customer data. `same_words` is
+    the number of consecutive refusals with that text.
     """
 
     faults: int = 0
@@ -45,12 +46,12 @@ class QueueHistory:
     same_words: int = 0
 
     def to_json(self) -> str:
-        """Return its JSON. A history without faults is an empty string."""
+        """Return the history as JSON, or "" for a history without faults."""
         return "" if self == QueueHistory() else json.dumps(asdict(self), separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str | bytes | None) -> QueueHistory:
-        """Return the history of a JSON text. An invalid text is no history, which only shortens waits."""
+        """Return the history from its JSON. Invalid JSON gives an empty history, which shortens waits."""
         if not text:
             return cls()
         try:
@@ -71,10 +72,11 @@ class QueueHistory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecallHistory:
-    """The history of a recall, without the current verdict.
+    """The history of a recall without the current verdict.
 
-    `strikes` counts faults that may be its own and `crashes` workers that died while pushing it, both since
-    it was last set aside. `rounds` counts how often it was set aside and another recall passed.
+    `strikes` counts faults that the recall may have caused, `crashes` workers that died while pushing it.
+    Both count since the recall was last set aside. `rounds` counts how often the recall was set aside while
+    another recall passed.
     """
 
     strikes: int = 0
@@ -91,12 +93,15 @@ def _count(found: object) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accept:
-    """wolkvox has recorded the recall; the next one follows."""
+    """wolkvox has recorded the recall. The next recall follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refuse:
-    """The recall is dead. The next one follows after `seconds`, and after the quiet time if `quiet`."""
+    """The recall is dead.
+
+    The next recall follows after `seconds`, and after the quiet time if `quiet` is True.
+    """
 
     reason: str
     seconds: float = 0.0
@@ -105,10 +110,7 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryIn:
-    """The queue waits `seconds`, then the same recall is pushed.
-
-    `counts_against_recall` adds a strike to the recall.
-    """
+    """The queue waits `seconds`, then pushes the same recall. `counts_against_recall` adds a strike."""
 
     seconds: float
     reason: str
@@ -118,7 +120,7 @@ class RetryIn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetAside:
-    """The queue waits `seconds`, then another recall, if any, is pushed in place of this one."""
+    """The queue waits `seconds`, then pushes another recall, if there is one, instead of this one."""
 
     seconds: float
     reason: str
@@ -127,7 +129,7 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitUntil:
-    """The queue waits until `moment` (aware), then the same recall is pushed."""
+    """The queue waits until `moment` (aware), then pushes the same recall."""
 
     moment: datetime
     reason: str
@@ -136,7 +138,7 @@ class WaitUntil:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopQueue:
-    """The queue is stopped until the operator acts. With `recall_dead` the recall was refused as well."""
+    """The queue stops until an operator resumes it. With `recall_dead` the recall was also refused."""
 
     reason: str
     recall_dead: bool = False
@@ -153,24 +155,27 @@ Decision = Accept | Refuse | RetryIn | SetAside | WaitUntil | StopQueue
 
 
 def _fault_seconds(attempt: int, case: _Situation) -> float:
-    """Return the delay after a fault in seconds: about 1, doubling up to 5 minutes."""
+    """Return the delay in seconds after a fault: about 1, doubling up to 5 minutes."""
     jitter = 0.5 * case.jitter - 0.25
     return _at_least(backoff_seconds(attempt, base=1.0, maximum=240.0, jitter=jitter), case.verdict)
 
 
 def _concurrency_seconds(attempt: int, case: _Situation) -> float:
-    """Return the delay after a concurrency refusal in seconds: 5, doubling up to 2 minutes."""
+    """Return the delay in seconds after a concurrency refusal: 5, doubling up to 2 minutes."""
     jitter = 0.25 * case.jitter
     return _at_least(backoff_seconds(attempt, base=5.0, maximum=96.0, jitter=jitter), case.verdict)
 
 
 def _at_least(seconds: float, verdict: Verdict) -> float:
-    """Return `seconds`, or the delay that wolkvox asks for if it is longer, at most an hour."""
+    """Return `seconds`, or the delay that wolkvox requests if that is longer, at most an hour."""
     return max(seconds, min(verdict.retry_after_seconds or 0.0, LIMIT_SECONDS))
 
 
 def store_retry_seconds(attempt: int) -> float:
-    """Return the delay before a command is sent to an absent store again: 0.05 s, doubling up to 1."""
+    """Return the seconds to wait before a command to an unavailable store is repeated.
+
+    The wait starts at 0.05 s and doubles up to 1 s.
+    """
     return backoff_seconds(attempt, base=0.05, maximum=1.0)
 
 
@@ -195,10 +200,10 @@ def decide(
     now: datetime,
     quota_resets_at: datetime,
 ) -> tuple[Decision, QueueHistory]:
-    """Return the decision on a verdict, and the queue's new history.
+    """Return the decision on a verdict, and the new history of the queue.
 
-    `jitter` is a random number in [0, 1). `now` and `quota_resets_at` (the next reset after now) are aware.
-    Raise ValueError for another jitter or a naive time.
+    `jitter` is a random number in [0, 1). `now` and `quota_resets_at`, the next reset after now, are aware.
+    Raise ValueError if the jitter is out of range or a time is naive.
     """
     if not 0 <= jitter < 1:
         raise ValueError(f"jitter is {jitter}; it must be at least 0 and below 1")
@@ -236,7 +241,11 @@ def _quota(case: _Situation) -> tuple[Decision, QueueHistory]:
 
 
 def _next_probe(case: _Situation) -> datetime:
-    """Return the next reset after the first refusal, later also hourly: the reset's time is undocumented."""
+    """Return the time of the next probe after a quota refusal.
+
+    It is the next reset, and after repeated refusals at most an hour from now, because wolkvox does not
+    document the time of the reset.
+    """
     probe, reset = case.now + PROBE_EVERY, case.quota_resets_at
     if reset <= case.now:
         return probe

@@ -1,8 +1,7 @@
 """The sweep: finds due queues, lookups, bulk jobs and old records, about twice a second.
 
 It publishes wake-ups for due work. If a wake-up is not taken although threads are free, the sweep drains the
-queue itself. So a lost wake-up, or consumers that are stalled after a broker outage, delay work only by
-seconds.
+queue itself. So a lost wake-up, or consumers that stall after a broker outage, delay work by seconds only.
 """
 
 from __future__ import annotations
@@ -46,9 +45,9 @@ SWEEP_DRAINS = 16
 
 
 def purge(services: Services, now: datetime) -> int:
-    """Remove a bounded number of records that are older than the configured retention.
+    """Remove records older than the configured retention, a bounded number per call.
 
-    The audit log is kept as long as recalls. Return the number removed. Raise StoreAwayError.
+    Audit log entries are kept as long as recalls. Return the number removed. Raise StoreAwayError.
     """
     config = services.config
     listed = timedelta(days=max(1, config.store.raw_retention_days))
@@ -58,7 +57,7 @@ def purge(services: Services, now: datetime) -> int:
 
 
 class Sweeper:
-    """The sweep of one worker process. `drain` drains a queue by its wake-up."""
+    """The sweep of one worker process. `drain` is called with a wake-up to drain its queue."""
 
     def __init__(
         self,
@@ -91,16 +90,16 @@ class Sweeper:
         self._step_at: float | None = None
 
     def start(self) -> None:
-        """Start the sweep in a thread, which ends when `stopping` is set."""
+        """Start the sweep in a thread. The thread ends when `stopping` is set."""
         threading.Thread(target=self._run, name="sweep", daemon=True).start()
 
     def stop(self) -> None:
-        """Start no further drain or step of a bulk job."""
+        """Prevent further drains and steps of bulk jobs."""
         self._drainers.shutdown(wait=False, cancel_futures=True)
         self._jobs.shutdown(wait=False, cancel_futures=True)
 
     def has_stalled(self, now: float) -> bool:
-        """Return whether the sweep has begun no step for a minute. `now` is in monotonic seconds."""
+        """Return True if the sweep has begun no step for a minute. `now` is in monotonic seconds."""
         began = self._step_at
         return began is not None and now - began >= STALLED_SECONDS and not self._stopping.is_set()
 
@@ -153,7 +152,7 @@ class Sweeper:
         return max(SWEEP_DRAINS - len(self._draining), self.threads - self._heartbeat.consumer_health.active)
 
     def _crowded(self) -> bool:
-        """Return whether all threads are busy, counting those that Celery is about to use."""
+        """Return True if all threads are busy, including those that Celery is about to use."""
         return 0 < self.threads <= self._heartbeat.consumer_health.active + self.threads // 8
 
     def _drain_safely(self, wake_up: WakeUp) -> None:
@@ -166,7 +165,7 @@ class Sweeper:
             self._wake_ups.publish_lookup(source)
 
     def _purge(self) -> None:
-        """Remove old records for a short time in each sweep until none is left, then pause for a minute."""
+        """Remove old records in each sweep for a limited time. When none is left, pause for a minute."""
         if time.monotonic() - self._purged_at < PURGE_SECONDS:
             return
         ends_at = time.monotonic() + PURGE_SLICE_SECONDS
@@ -176,7 +175,7 @@ class Sweeper:
                 return
 
     def _start_jobs(self) -> None:
-        """Start a thread for the running bulk jobs. A thread that already runs also finds new jobs."""
+        """Start a thread for the running bulk jobs. A thread that already runs finds new jobs itself."""
         if self._services.bulk_jobs.running() and self._job_free.acquire(blocking=False):
             self._jobs.submit(self._run_jobs)
 

@@ -1,4 +1,4 @@
-"""The Celery tasks, and the start of a worker process."""
+"""The Celery tasks, and the setup of a worker process."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _engine: Worker | None = None
 
 @shared_task(name=DRAIN, ignore_result=True)
 def drain(queue: str, number: int) -> None:
-    """Drain a queue."""
+    """Drain the queue with this id. `number` identifies the wake-up."""
     if _engine is not None:
         _engine.take(WakeUp(queue, number))
 
@@ -61,7 +61,7 @@ def _set_up_logging(**_: Any) -> None:
 
 @celeryd_init.connect
 def _prepare(**_: Any) -> None:
-    """Build the worker before it connects to the broker. A fatal error is printed and ends the process."""
+    """Create the worker before it connects to the broker. On a fatal error, print it and end the process."""
     global _engine  # noqa: PLW0603  (Celery's signals hand nothing on to its tasks)
     try:
         # Celery asks for it later, and the first lines come before.
@@ -84,7 +84,10 @@ def _count_ticks(counter: TickCounter) -> None:
 
 
 def count_tick(counter: TickCounter, engine: Worker | None, now: float) -> None:
-    """Count a tick, unless the sweep has stalled: the process is then restarted. `now`: monotonic seconds."""
+    """Count a tick, unless the sweep has stalled. `now` is in monotonic seconds.
+
+    Without ticks, the supervisor or the health check restarts the process.
+    """
     if engine is None or not engine.sweeper.has_stalled(now):
         counter.tick()
 
@@ -97,7 +100,7 @@ def _start(sender: Any = None, **_: Any) -> None:
 
 
 def make_worker(environ: Mapping[str, str]) -> Worker:
-    """Return a new worker. Raise ConfigError, StoreUnsafeError, StoreAwayError."""
+    """Return a new worker. Raise ConfigError, StoreUnsafeError or StoreAwayError."""
     watch = watch_config(config_path(environ), environ)
     start_sentry(environ, watch.current)
     counters = Counters()
@@ -115,7 +118,7 @@ def make_worker(environ: Mapping[str, str]) -> Worker:
 
 
 def _wait_for_store(engine: Worker) -> None:
-    """Wait until the store answers, without a time limit. Raise StoreUnsafeError."""
+    """Wait without a time limit until the store answers. Raise StoreUnsafeError."""
     while True:
         try:
             engine.services.binding.assure_store()

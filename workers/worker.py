@@ -1,4 +1,4 @@
-"""A worker process: drains queues and runs lookups for the wake-ups received from Celery."""
+"""A worker process: drains queues and runs lookups when Celery delivers wake-ups."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _QueueAccounts:
-    """The accounts of each queue, for one configuration and one key of queue ids."""
+    """The accounts of each queue, for one configuration and one key for queue ids."""
 
     config: Config
     key: bytes
@@ -77,7 +77,7 @@ class Worker:
         self.sweeper = Sweeper(self.services, wake_ups, self.heartbeat, reporter, self.drain, self.stopping)
 
     def take(self, wake_up: WakeUp) -> None:
-        """Drain the queue of a wake-up received from Celery. StoreAwayError is logged and not raised."""
+        """Drain the queue of a wake-up received from Celery. Log StoreAwayError instead of raising it."""
         with self.heartbeat.consumer_health.taking():
             self.drain(wake_up)
 
@@ -96,7 +96,7 @@ class Worker:
             self._wake_ups.publish(again)
 
     def _accounts(self, queue: str) -> dict[str, Account] | None:
-        """Return the accounts of a queue, None if this configuration does not have it."""
+        """Return the accounts of a queue, or None if this configuration does not have the queue."""
         config = self.services.config
         known = self._known
         if known is None or known.config is not config or queue not in known.queues:
@@ -104,7 +104,7 @@ class Worker:
         return None if known is None else known.queues.get(queue)
 
     def _read_queues(self, config: Config) -> _QueueAccounts | None:
-        """Return the accounts by queue id, None if the key cannot be read now."""
+        """Return the accounts by queue id, or None if the key for queue ids cannot be read."""
         with self._knowing:
             known = self._known
             try:
@@ -123,7 +123,7 @@ class Worker:
             return known
 
     def start(self) -> None:
-        """Start the sweep, the heartbeat and the flushing of counters."""
+        """Start the sweep, the heartbeat, the durability watch, the alert monitor and the counter flusher."""
         self.heartbeat.start()
         self.services.durability.start()
         self.alert_monitor.start()
@@ -131,7 +131,7 @@ class Worker:
         self.sweeper.start()
 
     def stop(self) -> None:
-        """Start no further drain. Drains that run end after the call in flight."""
+        """Prevent further drains. Drains in progress end after the current call."""
         self.stopping.set()
         self.heartbeat.stop()
         self.alert_monitor.stop()
@@ -140,5 +140,5 @@ class Worker:
 
 
 def worker_store(url: str, epoch: StoreEpoch) -> Store:
-    """Return a worker's store. It waits longer for an answer than a web process does."""
+    """Return the store of a worker, with longer time-outs than that of a web process."""
     return Store(connect(url, timeout_seconds=5.0, connect_seconds=2.0), kind="worker", epoch=epoch)

@@ -1,1 +1,1 @@
-"""Processes of one machine: supervisor, embedded store, wolkvox sandbox, demo."""
+"""Runs Ringback on one machine: supervisor, embedded store, wolkvox sandbox and demo."""

@@ -1,4 +1,4 @@
-"""Child processes that are killed when this process ends, for whatever reason."""
+"""Starts child processes that are killed when this process ends for any reason."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ _BARE_PYTHON = (sys.executable, "-I", "-S", "-c")
 
 
 class _Forker:
-    """Forks all children from one thread that lives as long as the process."""
+    """A thread that forks all children and lives as long as the process."""
 
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[tuple[Callable[[], subprocess.Popen[bytes]], Future[object]]]
@@ -85,7 +85,7 @@ class _Forker:
 
 
 class _Guardian:
-    """The pipe to the guardian process, which kills process groups left behind by a killed parent."""
+    """The pipe to the guardian process, which kills the process groups of a killed parent."""
 
     def __init__(self, forker: _Forker) -> None:
         self._forker = forker
@@ -104,7 +104,7 @@ class _Guardian:
             self._send(f"-{group}\n")
 
     def leave(self) -> None:
-        """Close the pipe in a forked copy of this process; an open copy would keep the guardian alive."""
+        """Close the pipe in a forked child, because an open copy would keep the guardian running."""
         if self._pipe is not None:
             os.close(self._pipe.fileno())
 
@@ -165,7 +165,7 @@ os.register_at_fork(after_in_child=_spawner.forget)
 
 
 class Child:
-    """A running child process in its own session, with all processes it starts there."""
+    """A running child process in its own session, with its descendants."""
 
     def __init__(self, process: subprocess.Popen[bytes], guardian: _Guardian) -> None:
         self._process = process
@@ -174,18 +174,18 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The process id, also the id of its process group."""
+        """The process id, which is also the id of the process group."""
         return self._process.pid
 
     @property
     def output(self) -> IO[bytes] | None:
-        """Its standard output, if that is a pipe."""
+        """The child's standard output if it is a pipe, else None."""
         return self._process.stdout
 
     def poll(self) -> int | None:
-        """Return the exit status (the negated signal number if killed), or None while it runs.
+        """Return the exit status (negated signal number if killed), or None while the child runs.
 
-        Once the child has ended, the rest of its process group is killed.
+        After the child has ended, the rest of its process group is killed.
         """
         with self._lock:
             if self._process.returncode is None and self._has_ended():
@@ -196,7 +196,7 @@ class Child:
             return self._process.returncode
 
     def wait(self, seconds: float) -> int | None:
-        """Wait at most `seconds` for the child to end. Return what `poll` returns."""
+        """Wait up to `seconds` for the child to end. Return the result of `poll`."""
         end = time.monotonic() + seconds
         pause = 0.002
         while (status := self.poll()) is None and time.monotonic() < end:
@@ -205,9 +205,9 @@ class Child:
         return status
 
     def stop(self, seconds: float, *, hurry: Callable[[], bool] = lambda: False) -> int:
-        """Send SIGTERM, wait at most `seconds`, then kill the process group. Return the exit status.
+        """Send SIGTERM, wait up to `seconds`, then kill the process group. Return the exit status.
 
-        `hurry` is polled while waiting; True ends the wait.
+        `hurry` is polled while waiting. The wait ends when it returns True.
         """
         self._signal(signal.SIGTERM)
         end = time.monotonic() + seconds
@@ -250,10 +250,9 @@ def spawn(
 ) -> Child:
     """Start a child that cannot outlive this process.
 
-    With `env=None` the child inherits the environment. `output` receives standard output and standard
-    error, as in `subprocess`; None inherits both. Standard input is /dev/null. With `private=True`, files
-    that the child creates are readable by this user only. Raise SpawnError if the program is not found or
-    not executable.
+    With `env=None` the child inherits the environment. `output` receives standard output and standard error
+    as in `subprocess`; None inherits both. Standard input is /dev/null. With `private=True` the umask of the
+    child is 077. Raise SpawnError if the program is not found or cannot be started.
     """
     search = (os.environ if env is None else env).get("PATH", os.defpath)
     program = shutil.which(arguments[0], path=search)
@@ -282,7 +281,7 @@ def spawn(
 
 
 def describe_exit(status: int) -> str:
-    """Return how a process ended, as text. A negative `status` is a signal number."""
+    """Return a description of how a process ended. A negative `status` is a signal number."""
     if status >= 0:
         return f"ended with status {status}"
     try:

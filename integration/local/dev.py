@@ -1,7 +1,7 @@
 """`make dev`: runs the demo's processes, and restarts worker and web when a source file changes.
 
-Data, configuration and a file with the environment variables are kept in .ringback/dev. Secrets are generated
-at each start, unless the environment sets them (DEMO_…).
+Data, configuration and a shell file with the environment variables are kept in .ringback/dev. Secrets are
+generated at each start unless the environment sets them (DEMO_…).
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ def main() -> None:
 
 
 def restart_on_change(stack: DemoStack, seen: dict[Path, int]) -> None:
-    """Stop worker and web when a source file changes. The supervisor restarts them.
+    """Stop worker and web when a source file changes. The supervisor then restarts them.
 
-    `seen` has the times of the last changes of the code that they run.
+    `seen` has the modification times of the files that the processes have loaded.
     """
     while True:
         time.sleep(LOOK_SECONDS)
@@ -66,7 +66,7 @@ def restart_on_change(stack: DemoStack, seen: dict[Path, int]) -> None:
 
 
 def modified_at(root: Path) -> dict[Path, int]:
-    """Return the modification time of each source file, in ns."""
+    """Return the modification time of each source file in nanoseconds."""
     found: dict[Path, int] = {}
     for folder in FOLDERS:
         for path in (root / folder).rglob("*"):
@@ -79,7 +79,7 @@ def modified_at(root: Path) -> dict[Path, int]:
 
 
 def write_variables(stack: DemoStack) -> Path:
-    """Write the environment of worker and web to a shell file with mode 600. Return its path."""
+    """Write the environment variables of worker and web to a shell file with mode 600. Return its path."""
     path = stack.folder / "environment"
     path.touch(mode=0o600)
     path.write_text(

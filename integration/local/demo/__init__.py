@@ -1,7 +1,7 @@
-"""`ringback demo`: the path from a signed webhook to a wolkvox call, on this machine alone.
+"""`ringback demo`: signed webhooks and the resulting wolkvox calls, on one machine.
 
-CRM and wolkvox are simulated on loopback; everything else is real. Stored data is kept between runs, so
-every run uses new customers.
+CRM and wolkvox are simulated on loopback. All other parts are real. Stored data is kept between runs, so each
+run uses new customers.
 """
 
 from integration.local.demo.run import demo

@@ -1,7 +1,7 @@
-"""A stand-in for HubSpot's contacts API: the batch read used by lookups, on loopback.
+"""A simulated HubSpot contacts API on loopback, with the batch read that lookups use.
 
-It answers as documented (developers.hubspot.com, API reference, "Read a batch of objects"):
-unknown contacts are left out.
+As documented, unknown contacts are left out of the response (developers.hubspot.com, API reference, "Read a
+batch of objects").
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ CONTACTS_PATH = "/crm/objects/2026-03/contacts/batch/read"
 
 
 class Contacts:
-    """Contacts by id. Add a contact before sending an event that refers to it."""
+    """The contacts of the simulated HubSpot by id.
+
+    A contact must be added before an event that refers to it is sent.
+    """
 
     def __init__(self) -> None:
         self._properties: dict[str, dict[str, str]] = {}
@@ -25,7 +28,7 @@ class Contacts:
 
     @property
     def url(self) -> str:
-        """The address, for a lookup's `base_url`."""
+        """The base URL, for a lookup's `base_url`."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def start(self) -> None:
@@ -33,7 +36,7 @@ class Contacts:
         threading.Thread(target=self._server.serve_forever, name="contacts", daemon=True).start()
 
     def add(self, contact: int, **properties: str) -> None:
-        """Add a contact."""
+        """Add a contact with its properties."""
         self._properties[str(contact)] = properties
 
 
@@ -59,4 +62,4 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return {"id": contact, "properties": properties, "archived": False}
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (http.server's)
-        """Log nothing; the demo prints its own output."""
+        """Log nothing, because the demo prints its own output."""

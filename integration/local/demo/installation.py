@@ -112,7 +112,7 @@ recall_date = "{{{{ event.fecha | date('%d/%m/%Y %H:%M') }}}}"
 
 @dataclass(frozen=True, slots=True)
 class DemoUser:
-    """The dashboard user of this run."""
+    """The dashboard user of one demo run, with a new password."""
 
     name: str
     password: str = field(repr=False)
@@ -120,7 +120,7 @@ class DemoUser:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoStack:
-    """The running demo: addresses, configuration, and the contacts of the simulated HubSpot."""
+    """The running demo: its URLs, its configuration, and the contacts of the simulated HubSpot."""
 
     folder: Path
     web: str
@@ -136,7 +136,7 @@ class DemoStack:
 
 
 def make_secrets(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the demo's secrets: from the environment if set, else random."""
+    """Return the demo's secrets. Those not set in the environment are random."""
     made = {name: environ.get(name) or f"demo-{secrets.token_hex(16)}" for name in SECRETS}
     made["DEMO_FORMS_SECRET"] = environ.get("DEMO_FORMS_SECRET") or "whsec_" + secrets.token_hex(16)
     return made
@@ -150,10 +150,10 @@ def start_stack(
     listeners: tuple[socket.socket, socket.socket] | None = None,
     relay: Callable[[str], None] | None = None,
 ) -> DemoStack:
-    """Start all processes in `folder`. `progress` receives the name of each process. Raise RingbackError.
+    """Start all processes in `folder`. Raise RingbackError if one does not start.
 
-    `listeners` are the sockets of web and dashboard, by default on free ports. `relay` receives the output
-    of worker and web.
+    `progress` is called with the name of each process. `listeners` are the sockets of web and dashboard; the
+    default uses free ports. `relay` receives the output of worker and web.
     """
     progress("the store (Valkey, on disk)")
     store = EmbeddedStore(folder / "store")
@@ -207,7 +207,7 @@ def _environ(own: Mapping[str, str]) -> dict[str, str]:
 
 
 def place_rules(stack: DemoStack, rules: list[dict[str, object]]) -> None:
-    """Configure the faults of the sandbox."""
+    """Send the demo's fault rules to the sandbox."""
     with client_of(stack.sandbox) as client:
         client.post("/sandbox/rules", json=rules).raise_for_status()
 

@@ -1,4 +1,4 @@
-"""The command `ringback demo`: sends the samples, shows their results and the calls that wolkvox received."""
+"""The command `ringback demo`: sends samples and displays their results and the wolkvox calls."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ LOOK_SECONDS = 0.3
 @click.command(short_help="Try it: from CRM to wolkvox, on this machine alone.")
 @click.option("--once", is_flag=True, help="Print the results and exit: 0 if all are as expected, else 1.")
 def demo(*, once: bool) -> None:
-    """Start everything on free ports, send sample webhooks, and show the calls that wolkvox received.
+    """Run Ringback on free ports with sample webhooks, and show the wolkvox calls.
 
-    Runs until Ctrl-C, unless --once is given. Data is kept in .ringback/demo.
+    The command runs until Ctrl-C, unless --once is given. Data is kept in .ringback/demo.
     """
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     folder = data_dir(os.environ) / "demo"
@@ -99,7 +99,7 @@ def _check_parked(samples: SampleSet, row: SampleRow) -> None:
 
 
 class _ResultsView:
-    """A table of results: updated in place on a terminal, printed once elsewhere."""
+    """A table of results. It is updated in place on a terminal, and printed once elsewhere."""
 
     def __init__(self, samples: SampleSet, console: Console) -> None:
         self._samples = samples
@@ -171,7 +171,7 @@ def _calls_table(calls: list[dict[str, Any]]) -> Table:
 
 
 def check_calls(samples: SampleSet, calls: list[dict[str, Any]], stats: dict[str, Any]) -> list[str]:
-    """Compare the calls that the sandbox received with the expected ones. Return the differences as text."""
+    """Return the differences between the calls that the sandbox received and the expected calls."""
     counted: dict[str, int] = {}
     for call in calls:
         counted[_customer(call)] = counted.get(_customer(call), 0) + 1

@@ -1,7 +1,7 @@
-"""The demo's samples: the requests, and the expected result of each.
+"""The demo's samples: requests and their expected results.
 
-Each request is sent over HTTP and signed as its sender would sign it. Results are read from /v1 and from
-the sandbox, as a user would.
+Each request is sent over HTTP with the signature of its sender. Results are read from /v1 and from the
+sandbox.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ SOAP = """<?xml version="1.0" encoding="UTF-8"?>
 
 @dataclass
 class SampleRow:
-    """One sample: its name, the expected result, the actual one.
+    """One sample: its name, its expected result and its actual result.
 
     `ok` is None until the result is known. `states` are the expected states of the customer's recalls.
     """
@@ -62,7 +62,7 @@ class SampleRow:
 
 @dataclass
 class SampleSet:
-    """The samples of one run. `run_id` is unique per run, so that every run has new customers."""
+    """The samples of one run. `run_id` makes the customer ids unique to the run."""
 
     stack: DemoStack
     run_id: int
@@ -70,11 +70,11 @@ class SampleSet:
     expected_calls: dict[str, int] = field(default_factory=dict)
 
     def customer(self, number: int) -> str:
-        """Return a customer id of this run."""
+        """Return a customer id that is unique to this run."""
         return f"{self.run_id}{number:02d}"
 
     def sandbox_rules(self) -> list[dict[str, Any]]:
-        """Return the faults that the sandbox injects in this run."""
+        """Return the rules for the faults that the sandbox injects in this run."""
         refused = {"status": 400, "code": 400, "error": "BAD REQUEST", "msg": "SOME PARAMETERS ARE REQUIRED"}
         failing = {"status": 500, "code": 500, "error": "INTERNAL", "msg": "TRY LATER", "times": 2}
         return [
@@ -83,7 +83,7 @@ class SampleSet:
         ]
 
     def send_all(self) -> None:
-        """Send all samples in order and record the immediate responses."""
+        """Send all samples in order. Record the responses."""
         for sample in (_hubspot, _salesforce, _form, _api):
             sample(self)
 
@@ -93,7 +93,7 @@ class SampleSet:
             return send(client)
 
     def post_signed(self, source: str, body: bytes, *, forged: bool = False) -> httpx.Response:
-        """Post a body to a source as its CRM would. `forged` changes the body after signing."""
+        """Post a body to a source with its CRM's signature. `forged` changes the body after signing."""
         settings = self.stack.config.sources[source]
         key = f"/{settings.url_key.get_secret_value()}" if settings.url_key else ""
         path = f"/hooks/{source}{key}"
@@ -109,16 +109,16 @@ class SampleSet:
         return self.call(lambda client: client.post(path, content=sent, headers=headers))
 
     def add_result(self, name: str, expected: str, actual: str, *, ok: bool) -> None:
-        """Add a sample with a known result."""
+        """Add a sample whose result is already known."""
         self.rows.append(SampleRow(name, expected, actual, ok))
 
     def expect_states(self, name: str, customer: str, *states: str, calls: int) -> None:
-        """Add a sample whose result is known once the customer's recalls, newest first, have these states."""
+        """Add a sample that succeeds when the customer's recalls, newest first, have these states."""
         self.rows.append(SampleRow(name, " + ".join(states), customer=customer, states=states))
         self.expected_calls[customer] = calls
 
     def update(self) -> bool:
-        """Update the results from the customers' recalls. Return True when all are known."""
+        """Update the results from the customers' recalls. Return True if all results are known."""
         for row in self.rows:
             if row.ok is None and row.customer is not None:
                 self._update_row(row)
@@ -135,7 +135,7 @@ class SampleSet:
             row.ok = states == row.states
 
     def recalls_of(self, customer: str) -> list[dict[str, Any]]:
-        """Return a customer's recalls from /v1, newest first."""
+        """Return the recalls of a customer from /v1, newest first."""
         key = self.stack.config.api_keys["demo"].key.get_secret_value()
         answer = self.call(
             lambda client: client.get(

@@ -1,8 +1,8 @@
-"""The wolkvox simulator: answers as wolkvox documents, injects faults, and shows the calls it received.
+"""The wolkvox sandbox: a simulator that injects faults and records the calls it received.
 
-A call counts as in flight until its work is done, even if its client has disconnected, so overlaps are
-counted as the server sees them. Tokens are shown as fingerprints only. The sandbox makes no requests and
-writes nothing to disk.
+It responds as wolkvox documents. A call counts as in flight until its simulated work is done, even if its
+client has disconnected. So overlaps are counted as wolkvox would see them. Tokens are displayed as
+fingerprints only. The sandbox sends no requests and writes nothing to disk.
 """
 
 from integration.local.sandbox.calls import fingerprint

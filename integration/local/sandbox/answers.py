@@ -1,4 +1,4 @@
-"""Responses of the sandbox, and their encoding as HTTP."""
+"""Responses of the sandbox and their encoding as HTTP/1.1."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SandboxAnswer:
-    """A response before it is written. `takes_effect` is called when the simulated work is done."""
+    """A response to be written. `takes_effect` is called when the simulated work is done."""
 
     status: int
     body: bytes
@@ -24,12 +24,12 @@ class SandboxAnswer:
 
 
 def json_answer(status: int, value: Any) -> SandboxAnswer:
-    """Return a JSON response of the sandbox's own API."""
+    """Return a JSON response for the sandbox's own endpoints."""
     return SandboxAnswer(status, orjson.dumps(value))
 
 
 def wire(answer: SandboxAnswer) -> bytes:
-    """Encode a response as HTTP/1.1."""
+    """Return a response encoded as HTTP/1.1."""
     try:
         phrase = HTTPStatus(answer.status).phrase
     except ValueError:

@@ -1,4 +1,4 @@
-"""Calls that the sandbox received, and fingerprints of their tokens."""
+"""Calls that the sandbox received, with fingerprints of their tokens."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 def fingerprint(token: str) -> str:
-    """Return the first 8 hex digits of a token's SHA-256; "" for no token."""
+    """Return the first 8 hex digits of the SHA-256 of a token, or "" without a token."""
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()[:8] if token else ""
 
 
 @dataclass(slots=True)
 class ReceivedCall:
-    """A received call, updated while it is processed."""
+    """A received call. It is updated while it is processed."""
 
     seq: int
     received_at: datetime
@@ -40,7 +40,7 @@ class ReceivedCall:
 
     @property
     def customer_id(self) -> str | None:
-        """The customer id from the body, else from the query string; None if there is none."""
+        """The customer id from the body or else from the query string, None if there is none."""
         return self.body_text("customer_id") or self.query.get("customer_id")
 
     @property
@@ -49,12 +49,12 @@ class ReceivedCall:
         return self.query.get("campaign_id")
 
     def body_text(self, name: str) -> str | None:
-        """Return a field of the body as text, or None."""
+        """Return a field of the body as text, None if it is missing."""
         found = self.body.get(name) if isinstance(self.body, dict) else None
         return None if found is None else str(found)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the call as JSON values, with a fingerprint instead of the token."""
+        """Return the call as a JSON object, with a fingerprint instead of the token."""
         return {
             "seq": self.seq,
             "received_at": iso(self.received_at),
@@ -78,7 +78,7 @@ def iso(moment: datetime) -> str:
 
 
 def json_value(body: bytes) -> Any:
-    """Return a body parsed as JSON, else as text; None if it is empty."""
+    """Return a body parsed as JSON, as text if it is not JSON, or None if it is empty."""
     try:
         return orjson.loads(body) if body else None
     except orjson.JSONDecodeError:

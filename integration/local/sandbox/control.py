@@ -1,4 +1,4 @@
-"""The sandbox's own endpoints: `/` is a page, `/sandbox/…` has rules, settings and received calls."""
+"""The sandbox's own endpoints: a page at `/`, and rules, settings and received calls at `/sandbox/…`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SETTINGS_METHODS = frozenset({"GET", "PUT", "POST"})
 
 
 class _Change(BaseModel):
-    """The settings that can be changed at run time."""
+    """The settings that can be changed while the sandbox runs."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -31,14 +31,14 @@ class _Change(BaseModel):
 
 
 class Control:
-    """Handles the sandbox's own endpoints. Changes `settings` in place."""
+    """Handles requests to the sandbox's own endpoints, and changes `settings` in place."""
 
     def __init__(self, state: SandboxState, settings: Settings) -> None:
         self._state = state
         self._settings = settings
 
     def answer(self, method: str, path: str, query: str, body: bytes) -> SandboxAnswer:
-        """Handle a request and return the response."""
+        """Return the response to a request."""
         if method == "GET" and path == "/":
             content_type = (("Content-Type", "text/html; charset=utf-8"),)
             return SandboxAnswer(200, page(self._state).encode(), headers=content_type)

@@ -1,4 +1,4 @@
-"""The page at `/`: received calls, newest first. Plain HTML without scripts."""
+"""The HTML page at `/`, without scripts: received calls, newest first."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ code{{white-space:pre-wrap;word-break:break-word}}</style></head><body>
 
 
 def page(state: SandboxState) -> str:
-    """Return the page as HTML."""
+    """Return the HTML of the page."""
     stats = state.stats()
     calls = "".join(
         _row(

@@ -1,4 +1,4 @@
-"""Rules that inject faults, and the calls they apply to. The server acts on them."""
+"""Fault rules of the sandbox, and their matching to calls. The server carries out the faults."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 
 class Rule(BaseModel):
-    """A fault, and the conditions on the calls it applies to. A call must match every given field.
+    """A fault, and conditions for the calls that it affects.
 
-    The rule applies from the `nth` matching call on, `times` times (None: without limit). The first
-    matching rule wins. `seconds` is the simulated work before the answer.
+    A call must match every given field. The rule applies from the `nth` matching call on, `times` times
+    (None: without limit). The first matching rule applies. `seconds` is the duration of the simulated work
+    before the response.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
@@ -49,7 +50,7 @@ class Rule(BaseModel):
     """huge: the size of the body in bytes."""
 
     def matches(self, call: ReceivedCall) -> bool:
-        """Return True if the call matches the conditions, regardless of `nth` and `times`."""
+        """Return True if the call meets the conditions, regardless of `nth` and `times`."""
         return (
             (self.token is None or self.token == call.token)
             and (self.token_prefix is None or call.token.startswith(self.token_prefix))
@@ -60,7 +61,7 @@ class Rule(BaseModel):
 
 @dataclass(slots=True)
 class PlacedRule:
-    """An active rule with counts of the calls it matched (`seen`) and applied to (`used`)."""
+    """An active rule, with the numbers of calls that it matched (`seen`) and affected (`used`)."""
 
     id: int
     rule: Rule
@@ -68,7 +69,7 @@ class PlacedRule:
     used: int = 0
 
     def takes(self, call: ReceivedCall) -> bool:
-        """Count a matching call. Return True if the rule applies to it."""
+        """Count a matching call. Return True if the rule applies to the call."""
         if not self.rule.matches(call):
             return False
         self.seen += 1
@@ -78,7 +79,7 @@ class PlacedRule:
         return True
 
     def to_json(self) -> dict[str, Any]:
-        """Return the rule as JSON values, without its token."""
+        """Return the rule as a JSON object, without its token."""
         fields = self.rule.model_dump(exclude_defaults=True, exclude={"token", "token_prefix"})
         if self.rule.token is not None:
             fields["token"] = fingerprint(self.rule.token)

@@ -1,6 +1,6 @@
-"""HTTP server of the sandbox: reads calls, performs the simulated work, and applies faults.
+"""The sandbox's HTTP server: reads calls, waits for the simulated work, and injects faults.
 
-A call is removed from the calls in flight before the last byte of its answer can be read.
+A call stops counting as in flight before its client can read the last byte of the response.
 """
 
 from __future__ import annotations
@@ -88,7 +88,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             getattr(self, f"_do_{rule.action}")(call, rule, answer)
 
     def _finish(self, call: ReceivedCall, answer: SandboxAnswer, seconds: float) -> None:
-        """Do the simulated work, then answer. Leave before the last byte of the answer can be read."""
+        """Wait for the simulated work, then send the response.
+
+        The call leaves the calls in flight before its client can read the last byte.
+        """
         self._work(call, answer, seconds)
         self.server.state.leave(call)
         call.answered = self._write(wire(answer))
@@ -162,7 +165,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return True
 
     def _cut(self, *, reset: bool) -> None:
-        """Close the connection by FIN or RST while the handler continues."""
+        """Close the connection with FIN or RST. The handler continues."""
         self.close_connection = True
         try:
             if reset:
@@ -176,7 +179,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             pass
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (http.server's)
-        """Log nothing; received calls are kept in the state."""
+        """Log nothing, because the sandbox's state holds the received calls."""
 
 
 def _headers(content_type: str, rule: Rule) -> tuple[tuple[str, str], ...]:
@@ -202,12 +205,12 @@ class Server(socketserver.ThreadingTCPServer):
         super().__init__(address, _Handler)
 
     def pause(self, seconds: float) -> None:
-        """Sleep, but return early if the sandbox stops."""
+        """Sleep for some seconds. Return early if the sandbox stops."""
         if seconds > 0:
             self._stopped.wait(seconds)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Track a connection and serve it."""
+        """Register a connection and serve it in a thread."""
         with self._open_lock:
             self._open.add(request)
         super().process_request(request, client_address)
@@ -218,15 +221,15 @@ class Server(socketserver.ThreadingTCPServer):
         super().shutdown_request(request)
 
     def forget(self, request: socket.socket) -> None:
-        """Stop tracking a connection."""
+        """Unregister a connection."""
         with self._open_lock:
             self._open.discard(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore clients that disconnect during a request."""
+        """Ignore errors caused by clients that disconnect during a request."""
 
     def end(self) -> None:
-        """Stop accepting connections and close open ones."""
+        """Stop accepting connections and close the open ones."""
         self._stopped.set()
         self.shutdown()
         self.server_close()

@@ -1,4 +1,4 @@
-"""A complete sandbox, in threads of this process or as its own process."""
+"""A complete sandbox, in threads of this process or as a process."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Sandbox:
-    """A wolkvox simulator in threads of this process; a context manager.
+    """A wolkvox sandbox in threads of this process. It is a context manager.
 
-    `port=0` uses a free port. `rules` have the format of `POST /sandbox/rules`. `settings` may be changed
-    while it runs.
+    `port=0` selects a free port. `rules` have the format of `POST /sandbox/rules`. `settings` may be changed
+    while the sandbox runs.
     """
 
     def __init__(
@@ -41,22 +41,22 @@ class Sandbox:
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
+        """The port on which the sandbox listens."""
         return self._server.server_address[1]
 
     @property
     def url(self) -> str:
-        """The address, for an account's `base_url`."""
+        """The base URL, for an account's `base_url`."""
         host = str(self._server.server_address[0])
         return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{self.port}"  # noqa: S104  (compared only)
 
     def start(self) -> Self:
-        """Start serving. Until then connections wait in the backlog."""
+        """Start serving. Connections made before wait in the backlog."""
         self._thread.start()
         return self
 
     def stop(self) -> None:
-        """Stop; calls still in progress are aborted."""
+        """Stop the sandbox and abort calls in progress."""
         self._server.end()
         self._thread.join()
 
@@ -67,7 +67,7 @@ class Sandbox:
         self.stop()
 
     def add_rule(self, **rule: Any) -> int:
-        """Append a rule and return its id. Raise pydantic.ValidationError."""
+        """Append a rule and return its id. Raise pydantic.ValidationError if it is invalid."""
         return cast("int", self.state.place([Rule.model_validate(rule)])[0]["id"])
 
     def clear_rules(self) -> None:
@@ -75,7 +75,7 @@ class Sandbox:
         self.state.remove(None)
 
     def rules(self) -> list[dict[str, Any]]:
-        """Return the rules with their counts."""
+        """Return the active rules with their counts."""
         return self.state.rules()
 
     def calls(self, *, after: int = 0, limit: int = MOST_CALLS) -> list[dict[str, Any]]:
@@ -83,11 +83,11 @@ class Sandbox:
         return self.state.calls(after=after, limit=limit)
 
     def recalls(self) -> list[dict[str, Any]]:
-        """Return the recorded callbacks: the latest per token, campaign and customer."""
+        """Return the recorded callbacks: the latest for each token, campaign and customer."""
         return self.state.recalls()
 
     def stats(self) -> dict[str, Any]:
-        """Return counts of calls and codes, the maximum in flight per token, and the overlaps."""
+        """Return the numbers of calls, codes and overlaps, and the maximum in flight per token."""
         return self.state.stats()
 
 
@@ -99,9 +99,9 @@ def serve(
     rules: Iterable[Mapping[str, Any]] = (),
     announce: Callable[[str], None] = print,
 ) -> None:
-    """Run a sandbox until SIGTERM or Ctrl-C. `announce` is called with its URL once it answers.
+    """Run a sandbox until SIGTERM or Ctrl-C. Call this function from the main thread.
 
-    Call it from the main thread. Raise OSError if the port is taken.
+    `announce` is called with the sandbox's URL when it accepts requests. Raise OSError if the port is in use.
     """
     ended = threading.Event()
     before = signal.signal(signal.SIGTERM, lambda *_: ended.set())

@@ -1,4 +1,4 @@
-"""State of the sandbox: calls, rules, recorded callbacks and overlaps.
+"""The state of the sandbox: calls, rules, recorded callbacks and overlaps.
 
 A call counts as in flight from `enter` to `leave`, even if its client disconnects.
 """
@@ -25,7 +25,7 @@ OVERLAPS_KEPT = 1_000
 
 
 class SandboxState:
-    """The state, protected by one lock."""
+    """The state of a sandbox, protected by one lock."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -48,7 +48,7 @@ class SandboxState:
         )
 
     def forget_calls(self) -> None:
-        """Clear calls, counts, callbacks and daily use. Calls in flight stay in flight."""
+        """Clear the calls, counts, callbacks and daily use. Calls in flight remain in flight."""
         with self._lock:
             self._calls.clear()
             self._recalls.clear()
@@ -56,7 +56,7 @@ class SandboxState:
             self._forget_counts()
 
     def place(self, rules: Iterable[Rule]) -> list[dict[str, Any]]:
-        """Append rules and return them as JSON values."""
+        """Append rules. Return them as JSON objects."""
         with self._lock:
             placed = []
             for rule in rules:
@@ -66,14 +66,14 @@ class SandboxState:
             return [rule.to_json() for rule in placed]
 
     def remove(self, rule_id: int | None) -> int:
-        """Remove one rule, or all with None. Return how many were removed."""
+        """Remove the rule with this id, or all rules with None. Return the number removed."""
         with self._lock:
             before = len(self._rules)
             self._rules = [] if rule_id is None else [r for r in self._rules if r.id != rule_id]
             return before - len(self._rules)
 
     def enter(self, call: ReceivedCall) -> Rule | None:
-        """Register a call: number it, count it and detect overlaps. Return the rule that applies, or None."""
+        """Number and count a call, and detect overlaps. Return the rule that applies, or None."""
         with self._lock:
             call.seq = self._next_seq
             self._next_seq += 1
@@ -112,17 +112,17 @@ class SandboxState:
                 self._running.pop(call.fingerprint, None)
 
     def record(self, recall: dict[str, Any]) -> None:
-        """Record a callback, replacing the one of its token, campaign and customer."""
+        """Record a callback. It replaces the previous one of its token, campaign and customer."""
         with self._lock:
             self._recalls[recall["token"], recall["campaign_id"], recall["customer_id"]] = recall
 
     def used_today(self, fingerprint: str) -> int:
-        """Return how many calls a token has made today (UTC)."""
+        """Return the number of calls with a token on the current UTC day."""
         with self._lock:
             return self._used[fingerprint, _today()]
 
     def rules(self) -> list[dict[str, Any]]:
-        """Return the rules with their counts."""
+        """Return the active rules with their counts."""
         with self._lock:
             return [rule.to_json() for rule in self._rules]
 
@@ -138,12 +138,12 @@ class SandboxState:
             return [call.to_json() for call in islice(reversed(self._calls), limit)]
 
     def recalls(self) -> list[dict[str, Any]]:
-        """Return the recorded callbacks: the latest per token, campaign and customer."""
+        """Return the recorded callbacks: the latest for each token, campaign and customer."""
         with self._lock:
             return list(self._recalls.values())
 
     def stats(self) -> dict[str, Any]:
-        """Return counts of calls and codes, the maximum in flight per token, and the overlaps."""
+        """Return the numbers of calls, codes and overlaps, and the maximum in flight per token."""
         with self._lock:
             return {
                 "count": self._count,

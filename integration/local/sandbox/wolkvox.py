@@ -1,6 +1,6 @@
 """The simulated wolkvox API without faults: documented messages, limits and reports.
 
-Comments mark responses that wolkvox does not document.
+Comments mark the responses that wolkvox does not document.
 """
 
 from __future__ import annotations
@@ -52,11 +52,12 @@ DEFAULT_CAMPAIGNS: Mapping[str, str] = {"12345": "predictive", "67890": "preview
 
 @dataclass(slots=True)
 class Settings:
-    """The sandbox's behaviour without rules.
+    """The behaviour of the sandbox without rules.
 
-    `latency_ms` is the simulated work of each call. `daily_limit` is the number of calls per token and UTC
-    day (None: unlimited). `tokens` are the valid ones (None: any). `campaigns` maps ids to types. Unlisted
-    campaigns count as predictive, because wolkvox documents no error for them.
+    `latency_ms` is the duration of each call's simulated work. `daily_limit` is the number of calls for each
+    token and UTC day (None: unlimited). `tokens` are the valid tokens (None: any). `campaigns` maps campaign
+    ids to types. Other campaigns count as predictive, because wolkvox documents no error for unknown
+    campaigns.
     """
 
     latency_ms: float = 0.0
@@ -66,7 +67,7 @@ class Settings:
 
 
 class Wolkvox:
-    """The simulated API, without rules."""
+    """The simulated wolkvox API, without fault rules."""
 
     def __init__(self, settings: Settings, state: SandboxState) -> None:
         self.settings = settings
@@ -79,7 +80,7 @@ class Wolkvox:
         }
 
     def answer(self, call: ReceivedCall) -> SandboxAnswer:
-        """Return the answer to a call. The call must have entered the state."""
+        """Return the response to a call, which must have entered the state."""
         refusal = self._refusal(call)
         if refusal is not None:
             return refusal
