@@ -3,13 +3,14 @@
 The store keeps the waiting events with their due times. A Celery message only announces that there are some.
 A failed lookup is repeated later, also if the worker has died. Some failures affect every record: a refused
 token, a rate limit, no answer. After such a failure the source's lookups are suspended for a while, unless
-their settings change.
+their settings change. An event whose own record cannot be read waits alone, and is parked after MOST_TRIES.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -18,7 +19,7 @@ from integration.clients.backoff import backoff_seconds
 from integration.clients.lookups import FailureKind, LookupFailedError, LookupResult, look_up
 from integration.clients.retry_after import LIMIT_SECONDS
 from integration.config.source_models import lookup_of
-from integration.mapping.planner import EventPlan, Pending, plan_event
+from integration.mapping.planner import EventPlan, Pending, plan_event, unreadable_record
 from workers.drain import utc_now
 
 if TYPE_CHECKING:
@@ -34,14 +35,17 @@ ALONE_SECONDS = 15.0
 BATCH = 100
 FIRST_WAIT_SECONDS = 2.0
 LONGEST_WAIT_SECONDS = 300.0
+# For a record that cannot be read although the CRM answers. With these waits, the tries take about a day.
+LONGEST_RECORD_WAIT_SECONDS = 3600.0
+MOST_TRIES = 35
 
 
-def wait_after(tries: int, retry_after_seconds: float | None) -> float:
-    """Return the seconds to wait after failure number `tries`: from 2 s, doubling up to 300 s.
+def wait_after(tries: int, retry_after_seconds: float | None, longest: float = LONGEST_WAIT_SECONDS) -> float:
+    """Return the seconds to wait after failure number `tries`: from 2 s, doubling up to `longest`.
 
     The wait is longer if the CRM requests it, up to LIMIT_SECONDS.
     """
-    backoff = backoff_seconds(tries, base=FIRST_WAIT_SECONDS, maximum=LONGEST_WAIT_SECONDS)
+    backoff = backoff_seconds(tries, base=FIRST_WAIT_SECONDS, maximum=longest)
     return max(backoff, min(retry_after_seconds or 0.0, LIMIT_SECONDS))
 
 
@@ -78,10 +82,12 @@ class LookupRunner:
         try:
             found = LookupResult({}) if lookup is None else look_up(lookup, _ids_of(waiting))
         except LookupFailedError as error:
-            if lookup is None or error.kind.is_about_source or len(waiting) == 1:
+            if lookup is None or error.kind.is_about_source:
                 self._fail(source, digest_of_lookup(lookup), waiting, error)
                 return False
-            return self._each_alone(source, lookup, waiting)
+            if len(waiting) > 1:
+                return self._each_alone(source, lookup, waiting)
+            found = _all_failed(waiting, error)
         self._settle(source, digest_of_lookup(lookup), waiting, found)
         return True
 
@@ -100,61 +106,69 @@ class LookupRunner:
                 if error.kind.is_about_source:
                     self._fail(source, lookup.digest, waiting[place:], error)
                     return False
-                self._fail(source, lookup.digest, [stored], error)
-            else:
-                self._settle(source, lookup.digest, [stored], found)
+                found = _all_failed([stored], error)
+            self._settle(source, lookup.digest, [stored], found)
         return True
 
     def _settle(self, source: str, settings: str, waiting: list[StoredEvents], found: LookupResult) -> None:
         self._services.lookup_status.succeeded(source)
-        for stored in waiting:
-            self._admit(stored, found, wait_after(stored.tries, None))
-        if found.failed:
-            reason = next(iter(found.failed.values()))
-            wait = min(wait_after(stored.tries, None) for stored in waiting)
-            self._note(source, settings, LookupFailedError(FailureKind.UNREADABLE, reason), wait)
+        waits = [wait for stored in waiting if (wait := self._admit(stored, found)) is not None]
+        if waits:
+            failures = found.failed.values()
+            error = next((each for each in failures if each.kind is FailureKind.FORBIDDEN), None)
+            self._note(source, settings, error or next(iter(failures)), min(waits), holds=False)
 
     def _fail(
         self, source: str, settings: str, waiting: list[StoredEvents], error: LookupFailedError
     ) -> None:
-        """Record a failure, and postpone the deliveries: all of the source, or each separately."""
-        if error.kind.is_about_source:
-            failures = self._services.lookup_status.failures(source)
-            self._note(source, settings, error, wait_after(failures + 1, error.retry_after_seconds))
-            waits = {stored.id: 0.0 for stored in waiting}
-        else:
-            waits = {stored.id: wait_after(stored.tries, error.retry_after_seconds) for stored in waiting}
-            self._note(source, settings, error, min(waits.values()))
-        for id_, seconds in waits.items():
-            self._services.deliveries.postpone_lookup(id_, seconds, error.reason)
+        """Record a failure that affects every record of the source, and postpone the deliveries."""
+        failures = self._services.lookup_status.failures(source)
+        wait = wait_after(failures + 1, error.retry_after_seconds)
+        self._note(source, settings, error, wait, holds=True)
+        for stored in waiting:
+            self._services.deliveries.postpone_lookup(stored.id, 0.0, error.reason)
 
-    def _note(self, source: str, settings: str, error: LookupFailedError, wait_seconds: float) -> None:
+    def _note(
+        self, source: str, settings: str, error: LookupFailedError, wait_seconds: float, *, holds: bool
+    ) -> None:
         log.warning("records cannot be read now", source=source, kind=error.kind, reason=error.reason)
         self._services.lookup_status.failed(
-            source,
-            settings,
-            error.kind,
-            error.reason,
-            wait_seconds=wait_seconds,
-            holds=error.kind.is_about_source,
+            source, settings, error.kind, error.reason, wait_seconds=wait_seconds, holds=holds
         )
 
-    def _admit(self, stored: StoredEvents, found: LookupResult, wait_seconds: float) -> None:
-        """Replace the events by their plans. Those whose record could not be read wait again."""
+    def _admit(self, stored: StoredEvents, found: LookupResult) -> float | None:
+        """Replace the events by their plans. Return the seconds that some of them wait again, or None.
+
+        Those whose record could not be read wait, and are parked after MOST_TRIES.
+        """
+        failures = [found.failed.get(event.lookup_id or "") for event in stored.events]
         now = utc_now()
         plans: list[EventPlan] = [
-            Pending(event=event)
-            if event.lookup_id in found.failed
-            else plan_event(
+            plan_event(
                 self._services.routes,
                 stored.delivery,
                 event,
                 now,
                 looked_up=found.records.get(event.lookup_id or "", {}),
             )
-            for event in stored.events
+            if failure is None
+            else unreadable_record(event, failure.reason)
+            if stored.tries >= MOST_TRIES and not failure.kind.is_about_source
+            else Pending(event=event)
+            for event, failure in zip(stored.events, failures, strict=True)
         ]
-        self._services.admission.resolve(stored, plans, parked=False, wait_seconds=wait_seconds)
+        # A record for which the CRM had no time was not tried.
+        is_tried = any(failure and not failure.kind.is_about_source for failure in failures)
+        kept = stored if is_tried else replace(stored, tries=stored.tries - 1)
+        longest = LONGEST_RECORD_WAIT_SECONDS if is_tried else LONGEST_WAIT_SECONDS
+        requested = max((each.retry_after_seconds or 0.0 for each in failures if each), default=0.0)
+        wait = wait_after(stored.tries, requested, longest)
+        self._services.admission.resolve(kept, plans, parked=False, wait_seconds=wait)
+        return wait if any(isinstance(plan, Pending) for plan in plans) else None
+
+
+def _all_failed(waiting: list[StoredEvents], error: LookupFailedError) -> LookupResult:
+    return LookupResult({}, dict.fromkeys(_ids_of(waiting), error))
 
 
 def _ids_of(waiting: list[StoredEvents]) -> tuple[str, ...]:

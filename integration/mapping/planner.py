@@ -163,6 +163,11 @@ def explain_event(
     return replace(explained, considered=explained.considered + unreached)
 
 
+def unreadable_record(event: Event, reason: str) -> Parked:
+    """Return the plan of an event whose record could not be read. `reason` quotes no customer data."""
+    return _parked(event, UnmappableError("record", reason, "a record that the lookup can read"))
+
+
 def request_from_fields(  # noqa: PLR0913  (a recall has these fields)
     account: Account,
     *,

@@ -54,9 +54,9 @@ def check_lookups(config: Config) -> list[OnlineCheck]:
         except LookupFailedError as error:
             results.append(OnlineCheck(who=(name,), good=False, detail=error.reason))
         else:
-            reason = next(iter(found.failed.values()), None)
-            detail = reason or f"{lookup.provider} accepts the lookup's credentials"
-            good = reason is None or reason in UNREADABLE_SAMPLES
+            failure = next(iter(found.failed.values()), None)
+            detail = failure.reason if failure else f"{lookup.provider} accepts the lookup's credentials"
+            good = failure is None or failure.reason in UNREADABLE_SAMPLES
             results.append(OnlineCheck(who=(name,), good=good, detail=detail))
     return results
 

@@ -207,7 +207,7 @@ def test_any_answer_of_hubspot_is_contacts_or_a_reason_to_ask_again_later(data):
     ))  # fmt: skip
     answer = httpx.Response(data.draw(st.integers(100, 599)), headers=data.draw(LIMIT_HEADERS), content=body)
     with bounded(2.0):
-        gate = hubspot._RateLimit()
+        gate = hubspot._TokenLimits()
         gate.update_from(answer, 0.0, NOW)
         assert gate._blocked[0] <= hubspot.DAILY_WAIT_SECONDS
         with contextlib.suppress(LookupFailedError):

@@ -8,6 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from integration.alerts.monitor import AlertMonitor
+from integration.clients.lookups import hubspot
+from integration.clients.lookups.requests import REQUEST_SECONDS
+from integration.services.parked import ParkedFilter
 from support import ENVIRON, hubspot_event, parked_events, url_of
 from support.cli_runner import Ringback
 from support.counting import counts
@@ -16,6 +19,7 @@ from support.hubspot_stub import HubspotFault, HubspotStub, rate_limited
 from support.lookup_installation import LookupInstallation, config_text
 from support.metrics_client import client_of, figures
 from support.reporters import SilentReporter
+from workers.lookups import LONGEST_RECORD_WAIT_SECONDS, MOST_TRIES, wait_after
 
 AT = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0).isoformat()
 RULE = '[[alerts.rules]]\nkind = "lookups-failing"\nminutes = 5\n'
@@ -27,10 +31,10 @@ REASON = "HubSpot rejects the token: check the lookup's token (401)"
 
 @pytest.fixture
 def installation(tmp_path, store):
-    with HubspotStub() as hubspot:
-        found = LookupInstallation(tmp_path, store, hubspot)
+    with HubspotStub() as stub:
+        found = LookupInstallation(tmp_path, store, stub)
         for contact in range(1, 10):
-            hubspot.add(str(contact), phone=f"300111000{contact}")
+            stub.add(str(contact), phone=f"300111000{contact}")
         yield found
 
 
@@ -226,6 +230,129 @@ def test_a_failure_about_single_records_is_over_when_it_is_not_reported_again(in
     until = int(client.hget(key, "until"))
     client.hset(key, "until", until - 130_000)
     assert installation.status.failure is None
+
+
+MISSING_SCOPES = json.dumps(
+    {
+        "status": "error",
+        "message": "This app hasn't been granted all required scopes to make this call.",
+        "errors": [
+            {
+                "message": "One or more of the following scopes are required.",
+                "context": {"requiredGranularScopes": ["crm.objects.deals.read", "<b>", 7]},
+            }
+        ],
+        "category": "MISSING_SCOPES",
+    }
+).encode()
+
+
+def deal_event(deal):
+    return {**hubspot_event(deal, AT), "subscriptionType": "deal.propertyChange"}
+
+
+@pytest.fixture
+def without_deals(installation):
+    """An installation whose token has no scope for deals, while two of them wait."""
+    installation.hubspot.faults_of_objects["deals"] = HubspotFault(status=403, body=MISSING_SCOPES)
+    installation.post(deal_event(7))
+    installation.post(deal_event(8))
+    installation.look_up()
+    return installation
+
+
+def test_events_of_an_object_whose_scope_is_missing_wait_alone(without_deals):
+    failure = without_deals.status.failure
+    assert failure.reason.endswith("it may lack the scope crm.objects.deals.read (403)")
+    assert (failure.kind, failure.is_held, without_deals.status.events) == ("forbidden", False, 2)
+    without_deals.post(hubspot_event(1, AT))
+    assert without_deals.is_due
+    without_deals.look_up()
+    assert set(without_deals.customers()) == {"1"}
+    assert without_deals.status.events == 2
+
+
+def test_an_object_whose_scope_is_missing_is_asked_for_once_in_five_minutes(without_deals, monkeypatch):
+    without_deals.post(deal_event(9))
+    without_deals.make_due()
+    without_deals.look_up()
+    assert len(without_deals.hubspot.asked) == 1
+    monkeypatch.setattr(hubspot, "_TOKEN_LIMITS", hubspot._LimitsByToken())
+    without_deals.make_due()
+    without_deals.look_up()
+    assert len(without_deals.hubspot.asked) == 2
+
+
+def test_deals_are_read_once_the_token_has_their_scope(without_deals, monkeypatch):
+    monkeypatch.setattr(hubspot, "FORBIDDEN_SECONDS", 0.0)
+    without_deals.hubspot.faults_of_objects.clear()
+    monkeypatch.setattr(hubspot, "_TOKEN_LIMITS", hubspot._LimitsByToken())
+    without_deals.make_due()
+    without_deals.look_up()
+    assert without_deals.status.failure is None
+    assert without_deals.status.events == 0
+
+
+def give_up(installation):
+    for _ in range(MOST_TRIES):
+        installation.look_up()
+        installation.make_due()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [HubspotFault(status=404, body=b"{}"), HubspotFault(status=403, body=MISSING_SCOPES)],
+    ids=["unknown object", "missing scope"],
+)
+def test_an_event_whose_record_stays_unreadable_is_parked_with_the_reason(installation, fault):
+    installation.hubspot.faults_of_objects["deals"] = fault
+    installation.post(deal_event(7), hubspot_event(1, AT))
+    give_up(installation)
+    (parked,) = parked_events(installation.services)
+    assert parked["field"] == "record"
+    assert parked["found"].endswith(f"({fault.status})")
+    assert (installation.status.events, installation.status.failure) == (0, None)
+    assert set(installation.customers()) == {"1"}
+
+
+def test_a_parked_event_whose_record_was_unreadable_is_looked_up_again_by_a_remap(installation):
+    installation.hubspot.unreadable.add("2")
+    installation.post(hubspot_event(2, AT))
+    give_up(installation)
+    installation.hubspot.unreadable.clear()
+    remapped = installation.services.parked.remap(ParkedFilter(), datetime.now(UTC))
+    assert remapped.pending == 1
+    installation.look_up()
+    assert set(installation.customers()) == {"2"}
+    assert parked_events(installation.services) == []
+
+
+@pytest.mark.parametrize("fault", [DROP, REFUSED, rate_limited("DAILY")], ids=["drop", "401", "429"])
+def test_failures_of_the_source_are_no_tries_of_a_record(installation, fault, monkeypatch):
+    monkeypatch.setattr(hubspot, "DAILY_WAIT_SECONDS", 0.0)
+    installation.hubspot.unreadable.add("2")
+    installation.post(hubspot_event(2, AT))
+    for _ in range(MOST_TRIES):
+        installation.hubspot.faults.append(fault)
+        installation.look_up()
+        installation.make_due()
+    installation.look_up()
+    assert parked_events(installation.services) == []
+    assert installation.status.events == 1
+
+
+def test_records_for_which_hubspot_had_no_time_are_never_parked(installation, monkeypatch):
+    monkeypatch.setattr(hubspot, "CALL_SECONDS", REQUEST_SECONDS)
+    installation.hubspot.merged |= {"55": "1", "56": "2"}
+    installation.post(hubspot_event(55, AT), hubspot_event(56, AT))
+    give_up(installation)
+    assert parked_events(installation.services) == []
+    assert installation.status.events == 2
+
+
+def test_the_tries_of_a_record_take_about_a_day():
+    waits = [wait_after(tries, None, LONGEST_RECORD_WAIT_SECONDS) for tries in range(1, MOST_TRIES)]
+    assert 23 * 3600 < sum(waits) < 25 * 3600
 
 
 def test_the_events_that_wait_are_counted(failing):

@@ -20,7 +20,7 @@ from support import make_services, parked_events, two_accounts
 from support.hook_client import HookClient
 from support.installation import Installation
 from support.record_stubs import BITRIX_KEY, META_TOKEN, Bitrix24Stub, MetaStub
-from workers.lookups import LookupRunner
+from workers.lookups import MOST_TRIES, LookupRunner
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 SECRET = "sample-secret-0123456789"
@@ -157,6 +157,26 @@ def test_a_lead_of_meta_becomes_a_recall_once_it_was_read(tmp_path, store, meta)
     installation.look_up()
     (recall,) = installation.recalls(state=State.QUEUED)
     assert (recall.customer_id, recall.recall_telephone) == (META_LEAD["id"], "3001234567")
+
+
+def test_a_lead_that_meta_does_not_have_is_parked_after_a_day_of_tries(tmp_path, store, meta):
+    """Meta does not distinguish a deleted lead from a lead of another page."""
+    source = META_SOURCE.format(secret=SECRET, token=META_TOKEN, url=meta.root)
+    installation = LookedUp(tmp_path, store, source, META_ROUTE)
+    body = (SAMPLES / "presets/meta-lead-ads.json").read_bytes()
+    signed = {"X-Hub-Signature-256": "sha256=" + hmac.new(SECRET.encode(), body, "sha256").hexdigest()}
+    installation.web.post("/hooks/crm", data=body, headers=signed, content_type="application/json")
+    client, key = installation.services.store.client, installation.services.store.key("lookups:crm")
+    for tries in range(MOST_TRIES):
+        assert parked_events(installation.services) == [], tries
+        installation.look_up()
+        for lookup in client.zrange(key, 0, -1):
+            client.zadd(key, {lookup: 0})
+    (parked,) = parked_events(installation.services)
+    assert (parked["field"], parked["found"]) == ("record", meta_leads.UNKNOWN)
+    assert len(meta.requests) == MOST_TRIES
+    installation.look_up()
+    assert len(meta.requests) == MOST_TRIES
 
 
 # --- Bitrix24 --------------------------------------------------------------------------------------
@@ -306,7 +326,7 @@ def test_a_fault_of_one_lead_is_its_own(meta, fault):
     meta.faults_of["1"] = fault
     found = look_up(meta_lookup(meta), ["1", "3"])
     assert (set(found.records), set(found.failed)) == ({"3"}, {"1"})
-    assert META_TOKEN not in found.failed["1"]
+    assert META_TOKEN not in found.failed["1"].reason
 
 
 @pytest.mark.parametrize("fault", [(400, error(190)), (400, error(4))], ids=str)
@@ -323,7 +343,7 @@ def test_no_lead_is_asked_for_without_time_for_its_answer(meta, monkeypatch):
     meta.leads.update({lead: META_LEAD | {"id": lead} for lead in "12"})
     found = look_up(meta_lookup(meta), ["1", "2"])
     assert set(found.records) == {"1"}
-    assert "too slowly" in found.failed["2"]
+    assert "too slowly" in found.failed["2"].reason
     assert len(meta.requests) == 1
 
 

@@ -70,7 +70,7 @@ def read_records(lookup: Bitrix24Lookup, ids: Sequence[str]) -> LookupResult:
     end = time.monotonic() + CALL_SECONDS
     wanted = [_Wanted(id_, found[1], found[2]) for id_ in dict.fromkeys(ids) if (found := _ID.fullmatch(id_))]
     records: dict[str, Variables] = {}
-    failed: dict[str, str] = {}
+    failed: dict[str, LookupFailedError] = {}
     for start in range(0, len(wanted), _RECORDS):
         some = wanted[start : start + _RECORDS]
         answer = _answer(lookup, some, end - time.monotonic())
@@ -131,7 +131,7 @@ def _take(
     place: str,
     wanted: _Wanted,
     records: dict[str, Variables],
-    failed: dict[str, str],
+    failed: dict[str, LookupFailedError],
 ) -> None:
     """Add one record of an answer to the records, or to the failed ones."""
     record, reason = _result(answer, f"r{place}")
@@ -139,7 +139,7 @@ def _take(
     if record is not None and wanted.kind in _WITH_CONTACT and _has_contact(record):
         contact, reason = _result(answer, f"c{place}")
     if reason:
-        failed[wanted.id] = reason
+        failed[wanted.id] = LookupFailedError(FailureKind.UNREADABLE, reason)
     elif record is not None:
         records[wanted.id] = {"record": record, "contact": contact}
 

@@ -42,6 +42,8 @@ MOST_SINGLE_READS: Final = 20
 # The response does not contain the end of the account's day.
 BURST_WAIT_SECONDS: Final = 10.0
 DAILY_WAIT_SECONDS: Final = 3600.0
+# How long an object that answers 403 is not asked for again. A scope can be added to the same token.
+FORBIDDEN_SECONDS: Final = 300.0
 _DAILY_LIMIT: Final = "HubSpot's daily limit is reached (429)"
 _RATE_LIMIT: Final = "HubSpot's rate limit is reached (429)"
 _NO_TIME: Final = "HubSpot answered too slowly to read all records within 40 s; the others are tried again"
@@ -52,6 +54,8 @@ _STATUS_REASONS: Final = {
     404: "HubSpot has no such object or API at this address: check the lookup's object and base_url",
 }
 _SCOPES: Final = {"tickets": "tickets"}
+_SCOPE: Final = re.compile(r"[a-z][a-z0-9._-]{1,60}")
+_MOST_SCOPES: Final = 4
 _CUSTOM_OBJECT: Final = re.compile(r"2-[0-9]+|p_.+|p[0-9]+_.+")
 
 
@@ -69,11 +73,11 @@ def read_records(lookup: HubspotLookup, ids: Sequence[str]) -> LookupResult:
     exist or is deleted, and an id that is not a number, are missing from the result. A record that was merged
     into another is returned under the requested id, with the `id` of the other. If HubSpot rejects an object,
     its records are in `failed`. The call takes at most 40 s. Thread-safe. Raise LookupFailedError if no
-    object can be read.
+    object can be read, unless the token only lacks the scopes of these objects.
     """
     reader = _Reader(lookup, time.monotonic() + CALL_SECONDS)
     records: dict[str, dict[str, Any]] = {}
-    failed: dict[str, str] = {}
+    failed: dict[str, LookupFailedError] = {}
     refusals: list[LookupFailedError] = []
     objects = _by_object(ids)
     for place, (object_name, numbers) in enumerate(objects.items()):
@@ -85,15 +89,16 @@ def read_records(lookup: HubspotLookup, ids: Sequence[str]) -> LookupResult:
             if is_away and len(refusals) == place:
                 raise
             refusals.append(error)
-            failed |= {hubspot_record(object_name, number): error.reason for number in numbers}
+            failed |= {hubspot_record(object_name, number): error for number in numbers}
             continue
         for number, record in found.records.items():
             contact = record if object_name == reader.contact_object else linked.records.get(number)
             records[hubspot_record(object_name, number)] = {"record": record, "contact": contact}
-        for number, reason in {**found.failed, **linked.failed}.items():
-            failed[hubspot_record(object_name, number)] = reason
-    if refusals and len(refusals) == len(objects):
-        raise next((error for error in refusals if error.kind.is_about_source), refusals[0])
+        for number, failure in {**found.failed, **linked.failed}.items():
+            failed[hubspot_record(object_name, number)] = failure
+    others = [error for error in refusals if error.kind is not FailureKind.FORBIDDEN]
+    if others and len(refusals) == len(objects):
+        raise next((error for error in others if error.kind.is_about_source), others[0])
     return LookupResult({key: names for key, names in records.items() if key not in failed}, failed)
 
 
@@ -109,10 +114,10 @@ def _by_object(ids: Iterable[str]) -> dict[str, list[str]]:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Records by requested id, and for the ids that could not be read, the reason."""
+    """Records by requested id, and the ids that could not be read, each with its failure."""
 
     records: dict[str, dict[str, Any]]
-    failed: dict[str, str]
+    failed: dict[str, LookupFailedError]
 
 
 class _Reader:
@@ -129,7 +134,7 @@ class _Reader:
         }
         self._end = end
         self._has_answer = False
-        self._rate_limit = _RATE_LIMITS.of(self._base_url, token)
+        self._limits = _TOKEN_LIMITS.of(self._base_url, token)
         self.contact_object = lookup.associated or HUBSPOT_CONTACTS
 
     def read(self, object_name: str, ids: Sequence[str], properties: Sequence[str]) -> _Found:
@@ -142,7 +147,7 @@ class _Reader:
             except LookupFailedError as error:
                 if start == 0:
                     raise
-                batch = _Found({}, dict.fromkeys(some, error.reason))
+                batch = _Found({}, dict.fromkeys(some, error))
             found.records.update(batch.records)
             found.failed.update(batch.failed)
         return found
@@ -198,30 +203,34 @@ class _Reader:
             alone = self._alone(object_name, number, properties)
             found.records.update(alone.records)
             found.failed.update(alone.failed)
-        found.failed.update(
-            dict.fromkeys(unexplained[MOST_SINGLE_READS:], "HubSpot's answer does not contain the record")
-        )
+        left = LookupFailedError(FailureKind.UNREACHABLE, "HubSpot's answer does not contain the record")
+        found.failed.update(dict.fromkeys(unexplained[MOST_SINGLE_READS:], left))
         return found
 
     def _alone(self, object_name: str, number: str, properties: Sequence[str]) -> _Found:
         # The associations and the associated records are two requests more.
         requests_left = 1 if self._lookup.associated is None else 3
         if self._end - time.monotonic() < requests_left * REQUEST_SECONDS:
-            return _Found({}, {number: _NO_TIME})
+            return _Found({}, {number: LookupFailedError(FailureKind.UNREACHABLE, _NO_TIME)})
         try:
             return self._batch(object_name, [number], properties)
         except LookupFailedError as error:
-            return _Found({}, {number: error.reason})
+            return _Found({}, {number: error})
 
     def _answer(self, path: str, body: Mapping[str, Any], objects: Iterable[str]) -> httpx.Response:
-        self._rate_limit.require_unblocked(time.monotonic())
+        self._limits.require_unblocked(path, time.monotonic())
         url = f"{self._base_url}/crm/{path}/batch/read"
         seconds = self._end - time.monotonic()
         if self._has_answer and seconds < REQUEST_SECONDS:
             raise LookupFailedError(FailureKind.UNREACHABLE, _NO_TIME)
         answer = send("HubSpot", "POST", url, headers=self._headers, body=orjson.dumps(body), seconds=seconds)
-        self._rate_limit.update_from(answer, time.monotonic(), datetime.now(UTC))
-        _raise_for_status(answer, objects)
+        self._limits.update_from(answer, time.monotonic(), datetime.now(UTC))
+        try:
+            _raise_for_status(answer, objects)
+        except LookupFailedError as error:
+            if error.kind is FailureKind.FORBIDDEN:
+                self._limits.block(path, error, time.monotonic())
+            raise
         self._has_answer = True
         return answer
 
@@ -239,7 +248,7 @@ class _Page:
 
     results: list[dict[str, Any]]
     unknown: frozenset[str]
-    failed: dict[str, str]
+    failed: dict[str, LookupFailedError]
     has_unknown_failures: bool
 
     @property
@@ -258,9 +267,24 @@ def _raise_for_status(answer: httpx.Response, objects: Iterable[str]) -> None:
         raise LookupFailedError(FailureKind.RATE_LIMITED, exceeded, wait)
     reason = _STATUS_REASONS.get(status)
     if status == 403:  # noqa: PLR2004  (forbidden)
-        scopes = " and ".join(sorted(map(scope_of, objects)))
-        reason = f"HubSpot rejects the token: it may lack the scope {scopes}"
+        scopes = _required_scopes(answer) or " and ".join(sorted(map(scope_of, objects)))
+        reason = f"HubSpot rejects the token: it may lack the scope {scopes} (403)"
+        raise LookupFailedError(FailureKind.FORBIDDEN, reason)
     raise failure_of_status("HubSpot", status, reason, retry_after_seconds(answer.headers, datetime.now(UTC)))
+
+
+def _required_scopes(answer: httpx.Response) -> str:
+    """Return the scopes that HubSpot names in a 403, one of which is enough, or "".
+
+    They are in `errors[].context.requiredGranularScopes` of the category MISSING_SCOPES.
+    """
+    try:
+        errors = _listed(json_object("HubSpot", answer), "errors")
+    except LookupFailedError:
+        return ""
+    named = [scope for error in errors for scope in _listed(error, "context", "requiredGranularScopes")]
+    scopes = [scope for scope in named if isinstance(scope, str) and _SCOPE.fullmatch(scope)]
+    return " or ".join(dict.fromkeys(scopes[:_MOST_SCOPES]))
 
 
 def _page(answer: httpx.Response, is_result: Callable[[object], bool]) -> _Page:
@@ -277,7 +301,7 @@ def _page(answer: httpx.Response, is_result: Callable[[object], bool]) -> _Page:
         reason = "a result in HubSpot's answer has an undocumented form"
         raise LookupFailedError(FailureKind.UNREADABLE, reason)
     unknown: set[str] = set()
-    failed: dict[str, str] = {}
+    failed: dict[str, LookupFailedError] = {}
     has_unknown_failures = False
     for error in errors:
         category = error.get("category") if isinstance(error, dict) else None
@@ -286,7 +310,8 @@ def _page(answer: httpx.Response, is_result: Callable[[object], bool]) -> _Page:
         if category == "OBJECT_NOT_FOUND":
             unknown |= ids
         else:
-            failed |= dict.fromkeys(ids, "HubSpot could not read the record")
+            unread = LookupFailedError(FailureKind.UNREADABLE, "HubSpot could not read the record")
+            failed |= dict.fromkeys(ids, unread)
             has_unknown_failures |= not ids
     return _Page(results, frozenset(unknown), failed, has_unknown_failures)
 
@@ -338,16 +363,28 @@ def _interval_seconds(headers: httpx.Headers) -> float:
 # --- the limits of a token -------------------------------------------------------------------
 
 
-class _RateLimit:
-    """The rate limit of one token. Times are seconds of the monotonic clock."""
+class _TokenLimits:
+    """Blocks requests with one token: all of them while a 429 lasts, those to one path after a 403.
+
+    Times are seconds of the monotonic clock.
+    """
 
     def __init__(self) -> None:
         self._blocked = (0.0, "")
+        self._forbidden: dict[str, tuple[float, LookupFailedError]] = {}
 
-    def require_unblocked(self, now: float) -> None:
+    def require_unblocked(self, path: str, now: float) -> None:
         until, reason = self._blocked
         if now < until:
             raise LookupFailedError(FailureKind.RATE_LIMITED, reason, until - now)
+        blocked = self._forbidden.get(path)
+        if blocked and now < blocked[0]:
+            raise LookupFailedError(blocked[1].kind, blocked[1].reason)
+
+    def block(self, path: str, error: LookupFailedError, now: float) -> None:
+        """Block a path after `error`, a 403."""
+        kept = {key: value for key, value in self._forbidden.items() if now < value[0]}
+        self._forbidden = {**kept, path: (now + FORBIDDEN_SECONDS, error)}
 
     def update_from(self, answer: httpx.Response, now: float, today: datetime) -> None:
         """Block requests if a response is a 429, or if its headers report a limit as reached."""
@@ -362,17 +399,17 @@ class _RateLimit:
         self._blocked = max(self._blocked, (now + min(wait, DAILY_WAIT_SECONDS), reason))
 
 
-class _RateLimits:
-    """The rate limits of this process, by a hash of URL and token."""
+class _LimitsByToken:
+    """The limits of this process, by a hash of URL and token."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._limits: dict[bytes, _RateLimit] = {}
+        self._limits: dict[bytes, _TokenLimits] = {}
 
-    def of(self, url: str, token: str) -> _RateLimit:
+    def of(self, url: str, token: str) -> _TokenLimits:
         key = hashlib.sha256(f"{url} {token}".encode()).digest()
         with self._lock:
-            return self._limits.setdefault(key, _RateLimit())
+            return self._limits.setdefault(key, _TokenLimits())
 
 
-_RATE_LIMITS = _RateLimits()
+_TOKEN_LIMITS = _LimitsByToken()

@@ -49,31 +49,34 @@ def read_records(lookup: MetaLeadLookup, ids: Sequence[str]) -> LookupResult:
     """
     end = time.monotonic() + CALL_SECONDS
     records: dict[str, Variables] = {}
-    failed: dict[str, str] = {}
+    failed: dict[str, LookupFailedError] = {}
     away: LookupFailedError | None = None
-    is_answering, why_not = False, ""
+    is_answering, why_not = False, None
     for place, lead in enumerate(filter(_ID.fullmatch, dict.fromkeys(ids))):
         seconds = end - time.monotonic()
         if why_not or (place and seconds < REQUEST_SECONDS):
-            failed[lead] = why_not or _NO_TIME
+            failed[lead] = why_not or LookupFailedError(FailureKind.UNREACHABLE, _NO_TIME)
             continue
         try:
             records[lead] = {"record": _lead(lookup, lead, seconds)}
             is_answering = True
         except LookupFailedError as error:
-            failed[lead] = error.reason
-            if error.kind is FailureKind.UNREADABLE:
+            failed[lead] = error
+            if not error.kind.is_about_source:
                 is_answering = True
                 continue
             away = error
-            why_not = "" if error.kind is FailureKind.UNREACHABLE else error.reason
+            why_not = None if error.kind is FailureKind.UNREACHABLE else error
     if away and not is_answering:
         raise away
     return LookupResult(records, failed)
 
 
 def _lead(lookup: MetaLeadLookup, lead: str, seconds: float) -> dict[str, Any]:
-    """Return a lead. Raise LookupFailedError; its kind is UNREADABLE if only this lead is affected."""
+    """Return a lead.
+
+    Raise LookupFailedError; its kind is UNREADABLE or FORBIDDEN if only this lead is affected.
+    """
     query = urlencode({"access_token": lookup.token.get_secret_value()})
     url = f"{lookup.base_url.rstrip('/')}/{lookup.api_version}/{lead}?{query}"
     answer = send(_PROVIDER, "GET", url, headers=_HEADERS, body=None, seconds=seconds)
@@ -101,7 +104,7 @@ def _failure(answer: httpx.Response) -> LookupFailedError:
         return LookupFailedError(FailureKind.REFUSED, words, REFUSED_WAIT_SECONDS)
     if code in _PERMISSION_CODES or status == 403:  # noqa: PLR2004  (HTTP)
         words = f"Meta rejects the token: it may lack the permission leads_retrieval (code {code})"
-        return LookupFailedError(FailureKind.UNREADABLE, words)
+        return LookupFailedError(FailureKind.FORBIDDEN, words)
     if status >= 500 or code in {1, 2}:  # noqa: PLR2004  (HTTP)
         return LookupFailedError(FailureKind.UNREACHABLE, f"Meta answered {status}")
     return LookupFailedError(

@@ -16,7 +16,8 @@ REFUSED_WAIT_SECONDS: Final = 3600.0
 class FailureKind(StrEnum):
     """The kinds of failed lookups. The values are labels of metrics."""
 
-    REFUSED = "refused"  # the CRM rejects the credentials or their permissions (401, 403)
+    REFUSED = "refused"  # the CRM rejects the credentials (401, 403)
+    FORBIDDEN = "forbidden"  # it accepts the credentials, but not for these records: a scope is missing
     RATE_LIMITED = "rate_limited"  # 429, or a limit that the CRM's headers report as used up
     UNREACHABLE = "unreachable"  # no complete answer in time, or a status of 500 and above
     UNREADABLE = "unreadable"  # a complete answer that is not as documented: it may be about single records
@@ -24,7 +25,7 @@ class FailureKind(StrEnum):
     @property
     def is_about_source(self) -> bool:
         """Return True if the failure affects every record of the source."""
-        return self is not FailureKind.UNREADABLE
+        return self not in {FailureKind.FORBIDDEN, FailureKind.UNREADABLE}
 
 
 class LookupFailedError(Exception):
@@ -45,12 +46,12 @@ class LookupFailedError(Exception):
 class LookupResult:
     """The records of a lookup by id.
 
-    `failed` has the ids that could not be read this time, with the reason. A record that does not exist is in
-    neither of the two.
+    `failed` has the ids that could not be read this time, each with its failure. A record that does not exist
+    is in neither of the two.
     """
 
     records: Mapping[str, Variables]
-    failed: Mapping[str, str] = field(default_factory=dict)
+    failed: Mapping[str, LookupFailedError] = field(default_factory=dict)
 
 
 def failure_of_status(

@@ -195,6 +195,7 @@ _OF_EVENTS: Final[Sequence[str]] = (
     _("an account that this route may not use"),
     _("one of its accounts (%(names)s)"),
     _("a number with all its digits"),
+    _("a record that the lookup can read"),
     _("a strftime format that cannot be used"),
     _("directives without a width"),
     _("at most %(number)s"),

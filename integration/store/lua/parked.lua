@@ -143,11 +143,13 @@ if is_command('take_lookups', 'postpone_lookup', 'fail_lookups', 'end_lookup_fai
     return out
   end
 
+  -- The source failed, so this was no try of the record.
   local function postpone_lookup(id, wait_ms, reason)
     local source = redis.call('HGET', P .. 'lookup:' .. id, 'source')
     if not source then return 0 end
     allow_on_full_store()
     Lookups.due(source, id, now + wait_ms)
+    redis.call('HINCRBY', P .. 'lookup:' .. id, 'tries', -1)
     redis.call('HSET', P .. 'lookup:' .. id, 'reason', reason)
     return 1
   end

@@ -11,6 +11,7 @@ _BINDING = Code("integration/services/binding.py")
 _EMBEDDED = Code("integration/local/embedded_store.py")
 _INTAKE = Code("integration/webhooks/service.py")
 _DELIVERIES = Code("integration/store/deliveries.py")
+_HUBSPOT_LOOKUP = Code("integration/clients/lookups/hubspot.py")
 _LOOKUP = Code("workers/lookups.py")
 _LUA = Code("integration/store/lua/*.lua")
 _PLAN = Code("integration/mapping/planner.py")
@@ -116,6 +117,30 @@ GUARDS = (
         "it is tried again at once",
         _LOOKUP.argument("_note", "self._services.lookup_status.failed", "wait_seconds", to="0.0"),
         "test_lookups.py::test_a_lookup_that_fails_waits_and_loses_nothing",
+    ),
+    mutant(
+        "a record that stays unreadable is parked",
+        "a deleted lead is asked for as long as the store lasts",
+        _LOOKUP.condition("_admit", "MOST_TRIES", to="False"),
+        "test_record_lookups.py::test_a_lead_that_meta_does_not_have_is_parked_after_a_day_of_tries",
+    ),
+    mutant(
+        "a failure of the source is no try of a record",
+        "events are parked by the first bad answer after a long outage",
+        _LUA.statement("postpone_lookup", "tries"),
+        "test_lookup_failures.py::test_failures_of_the_source_are_no_tries_of_a_record",
+    ),
+    mutant(
+        "an object whose scope is missing is left alone",
+        "each new deal asks HubSpot again, with a token that it refused",
+        _HUBSPOT_LOOKUP.condition("require_unblocked", "blocked", "0", to="False"),
+        "test_lookup_failures.py::test_an_object_whose_scope_is_missing_is_asked_for_once_in_five_minutes",
+    ),
+    mutant(
+        "a missing scope holds no other object",
+        "a token without the scope of deals stops the contacts for an hour",
+        _HUBSPOT_LOOKUP.value("read_records", "others", to="refusals"),
+        "test_lookup_failures.py::test_events_of_an_object_whose_scope_is_missing_wait_alone",
     ),
     mutant(
         "a source whose lookups fail is left alone",
