@@ -1,4 +1,4 @@
-"""The `[alerts]` tables: channels that receive messages, and rules for when an alert begins."""
+"""Models of the `[alerts]` tables: the channels that receive messages, and the rules that begin an alert."""
 
 from __future__ import annotations
 
@@ -22,20 +22,24 @@ from integration.domain.field_types import (
     one_or_more,
 )
 
-CHANNELS_WORDS = "a list of names of alerts.channels, not empty (default: all of them)"
+CHANNELS_WORDS = "a list of names of alerts.channels, not empty (default: all channels)"
 
 
 class EmailChannel(Table):
-    """Alerts by e-mail, through the operator's SMTP server."""
+    """A channel that sends alerts by e-mail through the operator's SMTP server."""
 
     name: Name
     kind: Literal["email"] = Field(description='"email"')
-    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]+$")] = Field(description="the mail server's name")
-    port: Whole = Field(default=587, ge=1, le=65535, description="a port, 1 to 65535")
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]+$")] = Field(
+        description="the host name of the mail server"
+    )
+    port: Whole = Field(default=587, ge=1, le=65535, description="a port number from 1 to 65535")
     security: Literal["starttls", "tls", "none"] = Field(
         default="starttls", description='"starttls" (port 587), "tls" (port 465) or "none"'
     )
-    user: str | None = Field(default=None, min_length=1, description="the user's name (default: no sign-in)")
+    user: str | None = Field(
+        default=None, min_length=1, description="the user name for the mail server (default: no sign-in)"
+    )
     password: Secret | None = Field(default=None, description=FILLED_TEXT_WORDS)
     sender: Mail = Field(description=MAIL_WORDS)
     to: Annotated[tuple[Mail, ...], BeforeValidator(one_or_more)] = Field(
@@ -45,7 +49,7 @@ class EmailChannel(Table):
     @model_validator(mode="after")
     def _user_and_password(self) -> EmailChannel:
         if (self.user is None) != (self.password is None):
-            found = "missing beside password" if self.user is None else "set without password"
+            found = "missing although password is set" if self.user is None else "set without password"
             raise invalid("both user and password, or neither", found, key="user")
         if self.security == "none" and self.password is not None and not is_this_machine(self.host):
             allowed = '"starttls" or "tls", because a password is sent only over an encrypted connection'
@@ -54,7 +58,7 @@ class EmailChannel(Table):
 
 
 class SlackChannel(Table):
-    """Alerts to a Slack channel, by an incoming webhook."""
+    """A channel that posts alerts to an incoming webhook of Slack."""
 
     name: Name
     kind: Literal["slack"] = Field(description='"slack"')
@@ -62,13 +66,13 @@ class SlackChannel(Table):
 
 
 class WebhookChannel(Table):
-    """Alerts to any webhook, as JSON. If `secret` is set, they are signed as Standard Webhooks."""
+    """A channel that posts alerts as JSON. With `secret`, they are signed as Standard Webhooks."""
 
     name: Name
     kind: Literal["webhook"] = Field(description='"webhook"')
     url: HookUrl = Field(description=HOOK_URL_WORDS)
     secret: Secret | None = Field(
-        default=None, description='"whsec_" and base64, the receiver\'s secret (default: not signed)'
+        default=None, description='the receiver\'s secret: "whsec_" followed by base64 (default: not signed)'
     )
 
 
@@ -81,7 +85,10 @@ CHANNEL_KINDS: Final[dict[str, type[EmailChannel | SlackChannel | WebhookChannel
 
 
 class AlertRule(Table):
-    """A condition that begins an alert. The other keys depend on `kind`."""
+    """Base class of the alert rules. A rule begins an alert when its condition is true.
+
+    `channels` are the names of the channels that receive the messages, None for all channels.
+    """
 
     channels: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] | None = Field(
         default=None, min_length=1, description=CHANNELS_WORDS
@@ -101,76 +108,87 @@ class _OfSources(AlertRule):
 
 
 class QueueStopped(_OfAccounts):
-    """The queue of an account is stopped, because wolkvox rejects its token or all its recalls."""
+    """Rule: the queue of an account is stopped, because wolkvox rejects its token or all its recalls."""
 
     kind: Literal["queue-stopped"] = Field(description='"queue-stopped"')
 
 
 class OldestQueued(_OfAccounts):
-    """The oldest queued recall is older than `minutes`."""
+    """Rule: the oldest queued recall of an account is older than `minutes`."""
 
     kind: Literal["oldest-queued"] = Field(description='"oldest-queued"')
-    minutes: Number = Field(default=15, gt=0, le=10080, description="a number of minutes, at most 10080")
+    minutes: Number = Field(
+        default=15, gt=0, le=10080, description="a number of minutes, more than 0 and at most 10080"
+    )
 
 
 class DeadLetters(_OfAccounts):
-    """At least `count` recalls are dead and wait for an operator."""
+    """Rule: at least `count` recalls of an account are dead."""
 
     kind: Literal["dead-letters"] = Field(description='"dead-letters"')
     count: Whole = Field(default=1, ge=1, description="a whole number, 1 or more")
 
 
 class QuotaUsed(_OfAccounts):
-    """At least `percent` of an account's daily_limit is used."""
+    """Rule: at least `percent` of an account's `daily_limit` is used."""
 
     kind: Literal["quota-used"] = Field(description='"quota-used"')
-    percent: Number = Field(default=80, gt=0, le=100, description="a number from 1 to 100")
+    percent: Number = Field(default=80, gt=0, le=100, description="a number, more than 0 and at most 100")
 
 
 class SourceSilent(_OfSources):
-    """A source that has sent before sent nothing for `hours`."""
+    """Rule: a source has sent nothing for `hours`. A source that has never sent anything begins no alert.
+
+    With `hours_of`, only the calling hours of that account count.
+    """
 
     kind: Literal["source-silent"] = Field(description='"source-silent"')
-    hours: Number = Field(default=4, gt=0, le=720, description="a number of hours, more than 0, at most 720")
+    hours: Number = Field(
+        default=4, gt=0, le=720, description="a number of hours, more than 0 and at most 720"
+    )
     hours_of: str | None = Field(
         default=None,
-        description="an account with calling_hours, so that only those hours count (default: all hours)",
+        description="an account with calling_hours, to count only those hours (default: all hours)",
     )
 
 
 class NothingVerified(_OfSources):
-    """Every delivery of a source was rejected for `minutes`."""
+    """Rule: every delivery of a source has been rejected for `minutes`."""
 
     kind: Literal["nothing-verified"] = Field(description='"nothing-verified"')
-    minutes: Number = Field(default=15, ge=0, le=10080, description="a number of minutes, at most 10080")
+    minutes: Number = Field(default=15, ge=0, le=10080, description="a number of minutes from 0 to 10080")
 
 
 class DeliveriesLost(_OfSources):
-    """In the last `minutes`, a source lost deliveries: they were not stored and are not sent again."""
+    """Rule: deliveries of a source with `resends = false` were not stored in the last `minutes`."""
 
     kind: Literal["deliveries-lost"] = Field(description='"deliveries-lost"')
-    minutes: Number = Field(default=60, gt=0, le=1440, description="a number of minutes, at most 1440")
+    minutes: Number = Field(
+        default=60, gt=0, le=1440, description="a number of minutes, more than 0 and at most 1440"
+    )
 
 
 class LookupsFailing(_OfSources):
-    """The lookups of a source have failed for `minutes`, and events wait for them."""
+    """Rule: the lookups of a source have failed for `minutes`, and events wait for them."""
 
     kind: Literal["lookups-failing"] = Field(description='"lookups-failing"')
-    minutes: Number = Field(default=5, ge=0, le=10080, description="a number of minutes, at most 10080")
+    minutes: Number = Field(default=5, ge=0, le=10080, description="a number of minutes from 0 to 10080")
 
 
 class NoWorker(AlertRule):
-    """No worker has been seen for `minutes`. A web process evaluates this rule."""
+    """Rule: no worker has sent a heartbeat for `minutes`. A web process evaluates this rule."""
 
     kind: Literal["no-worker"] = Field(description='"no-worker"')
-    minutes: Number = Field(default=2, ge=0, le=10080, description="a number of minutes, at most 10080")
+    minutes: Number = Field(default=2, ge=0, le=10080, description="a number of minutes from 0 to 10080")
 
 
 class DueLag(AlertRule):
-    """A due queue has waited `seconds` for a worker."""
+    """Rule: a due queue has waited for a worker for `seconds`."""
 
     kind: Literal["due-lag"] = Field(description='"due-lag"')
-    seconds: Number = Field(default=30, gt=0, le=86400, description="a number of seconds, at most 86400")
+    seconds: Number = Field(
+        default=30, gt=0, le=86400, description="a number of seconds, more than 0 and at most 86400"
+    )
 
 
 Rule = (
@@ -200,7 +218,7 @@ RULE_KINDS: Final[dict[str, type[Rule]]] = {
 
 
 class AlertSettings(Table):
-    """The alert channels, the alert rules, and the language of the messages."""
+    """The `[alerts]` table: the channels, the rules, and the language of the messages."""
 
     language: Literal["en", "es"] = Field(default="en", description='"en" or "es"')
     channels: dict[str, Channel] = Field(default_factory=dict, description="tables [alerts.channels.NAME]")

@@ -1,7 +1,4 @@
-"""Compares configurations: a digest of the meaning, and the parts that a new configuration removes.
-
-The digest does not depend on the values or the number of secrets, so that it can be logged.
-"""
+"""Compare configurations: the digest of a configuration, and the parts that a new configuration removes."""
 
 from __future__ import annotations
 
@@ -24,13 +21,13 @@ RemovalKind = Literal["source", "routes", "account", "api key", "alert rules"]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Removal:
-    """A part that a new configuration no longer has. `name` is "" for the alert rules."""
+    """A part of the configuration that the new one lacks. `name` is "" for the alert rules."""
 
     kind: RemovalKind
     name: str = ""
 
     def __str__(self) -> str:
-        """Return the part as it is written in the file, which is the same text in every language."""
+        """Return the part as ringback.toml spells it, which needs no translation."""
         match self.kind:
             case "source":
                 return f"[sources.{self.name}]"
@@ -44,7 +41,7 @@ class Removal:
 
 
 def removals(old: Config, new: Config) -> tuple[Removal, ...]:
-    """Return what `old` has and `new` does not: whole tables, all routes of a source, all alert rules."""
+    """Return the parts that only `old` has: whole tables, all routes of a source, all alert rules."""
     return tuple(_removals(old, new))
 
 
@@ -62,14 +59,17 @@ def _removals(old: Config, new: Config) -> Iterator[Removal]:
 
 
 def digest(config: Config) -> str:
-    """Return the digest of the configuration without its secrets, 16 hex digits."""
+    """Return the digest of the configuration, 16 hex digits.
+
+    The digest does not depend on the values or the number of secrets, so that it can be logged.
+    """
     canonical = _canonical(config.model_dump(exclude={"digest", "exposed_files"}))
     text = json.dumps(canonical, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _canonical(value: Any) -> Any:
-    """Return a value as JSON types. A secret, or a list of secrets of any length, becomes "secret"."""
+    """Return a value as JSON types. A secret, and a non-empty list of secrets, becomes "secret"."""
     match value:
         case SecretStr():
             return "secret"

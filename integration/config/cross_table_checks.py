@@ -54,9 +54,9 @@ def _check_account(reading: ConfigReading, place: Place, route: Route, accounts:
     listed = (*place, "accounts")
     if route.has_account_template:
         if route.accounts is None and not reading.at_fault(listed):
-            reading.report(listed, "a list of the accounts that the template in account may name")
+            reading.report(listed, "a list of the accounts that the template in account may return")
     elif route.accounts is not None:
-        allowed = "no such key, because account is the name of one account. Only a template needs the list"
+        allowed = "Remove the key: account is the name of one account, and only a template needs the list"
         reading.report(listed, allowed)
     elif route.account not in accounts:
         reading.report((*place, "account"), nearest(route.account, accounts, "the accounts"))
@@ -85,7 +85,7 @@ def _check_listed(reading: ConfigReading, place: Place, known: Collection[str], 
 
 
 def secret_texts(config: Config) -> Iterator[tuple[str, Place, SecretStr]]:
-    """Yield the use, the place and the value of every secret."""
+    """Yield the use, the place and the value of every secret. Secrets of different uses must differ."""
     for name, account in config.accounts.items():
         yield "token", ("accounts", name, "token"), account.token
     for name, source in config.sources.items():
@@ -109,16 +109,17 @@ def secret_texts(config: Config) -> Iterator[tuple[str, Place, SecretStr]]:
 
 
 def _check_shared_texts(reading: ConfigReading, config: Config) -> None:
-    """Report a secret that has two callers or two uses, because one caller could act as the other.
+    """Report each secret that two callers or two kinds of tables share.
 
-    Accounts may share a token (one queue). Sources may share a secret (one app with two URLs).
+    One caller could act as the other. Allowed are a token of several accounts, which share a queue, and a
+    secret of several sources, which are one app with several URLs.
     """
     first: dict[str, tuple[str, Place]] = {}
     for use, place, secret in secret_texts(config):
         other_use, other = first.setdefault(secret.get_secret_value(), (use, place))
         if other != place and (use != other_use or use in {"key", "url_key"}):
             found = f"the same text as {reading.spelled(reading.written(other))}"
-            reading.report(place, "a text that is used nowhere else", found)
+            reading.report(place, "another text, because one caller could act as the other", found)
 
 
 def _check_shared_queues(reading: ConfigReading, config: Config) -> None:
@@ -136,9 +137,9 @@ def _check_shared_queues(reading: ConfigReading, config: Config) -> None:
 
 
 def _check_limited_keys(reading: ConfigReading, config: Config) -> None:
-    """Report an API key that may use some accounts of a queue only.
+    """Report each API key that may use only some of the accounts that share a queue.
 
-    Such a caller could pause the queue of the others, and supersede their recalls.
+    Its caller could pause the queue of the other accounts, and supersede their recalls.
     """
     queues: dict[str, set[str]] = {}
     for account in config.accounts.values():
@@ -158,7 +159,7 @@ def _equivalent_keys(key: str) -> tuple[str, ...]:
 
 
 def _queue_settings(account: Account, other: Account) -> Iterator[tuple[str, Any, Any]]:
-    """Yield each key that two accounts of one queue must agree on, with both values."""
+    """Yield each key that must be equal in accounts of one queue, with the values of both accounts."""
     yield ("server" if account.server else "base_url"), account.endpoint, other.endpoint
     for key in ("timeout_seconds", "server_limit_seconds", "daily_limit", "quota_resets_at"):
         yield key, getattr(account, key), getattr(other, key)

@@ -1,7 +1,7 @@
 """Descriptions of places, values and names for configuration faults.
 
-Only plain words from the configuration file itself are quoted. Texts that could be a key, a token or a
-customer's number are described by their length.
+A message quotes only plain words of the configuration file. It describes texts that could be a key, a token
+or a customer's number by their length.
 """
 
 from __future__ import annotations
@@ -28,14 +28,17 @@ _PLAIN_NUMBER: Final = 1_000_000
 
 
 def spelled_part(part: str | int) -> str:
-    """Return the text of one step into a table or a list. List items are numbered from 1."""
+    """Return one part of a key's path as messages write it: `.token`, or `[1]` for the first list item."""
     if isinstance(part, int):
         return f"[{part + 1}]"
     return f".{part}" if re.fullmatch(r"[A-Za-z0-9_-]+", part) else f".{json.dumps(part, ensure_ascii=False)}"
 
 
 def is_plain(text: str) -> bool:
-    """Return True for words, short codes, times and addresses, which cannot be a key, a token or a number."""
+    """Return True for words, short codes, times and addresses, which a message may quote.
+
+    Such a text cannot be a key, a token or a customer's number.
+    """
     runs = re.findall(r"[^\W_]+", text)
     all_words = all(re.fullmatch(r"[^\W\d_]{0,14}\d{0,2}", run) for run in runs)
     short = len(text) <= _PLAIN_CHARACTERS and sum(map(str.isdigit, text)) <= _PLAIN_DIGITS
@@ -44,12 +47,16 @@ def is_plain(text: str) -> bool:
 
 
 def masked(message: str, text: str) -> str:
-    """Return `message` with "…" in place of each word that is quoted from `text` and is not plain."""
+    """Return `message` in which each word that is also in `text` and is not plain is replaced by "…"."""
     return re.sub(r"[^\W_]+", lambda run: "…" if run[0] in text and not is_plain(run[0]) else run[0], message)
 
 
 def described(value: Any, place: Place = (), origin: str | None = None) -> str:
-    """Return a description of a value. It quotes the value only if it is in the file itself and no secret."""
+    """Return a description of a value for a message, such as `a list`.
+
+    The value is quoted only if it is in the file itself and no secret. `origin` is the `env:` or `file:`
+    reference that it was read from, or None.
+    """
     quotable = origin is None and not _is_secret(place)
     match value:
         case None:
@@ -68,9 +75,9 @@ def described(value: Any, place: Place = (), origin: str | None = None) -> str:
 
 
 def described_text(text: str, origin: str | None, *, quotable: bool) -> str:
-    """Return a description of a text, which was read from `origin` if that is given.
+    """Return a description of a text for a message. It is quoted only if it is plain and `quotable` is true.
 
-    The text is quoted only if it is plain and `quotable` is true.
+    `origin` is the `env:` or `file:` reference that it was read from, or None.
     """
     if text and quotable and is_plain(text):
         return f'"{text}"'
@@ -85,10 +92,10 @@ def _is_secret(place: Place) -> bool:
 
 
 def nearest(name: Any, known: Iterable[str], kind: str) -> str:
-    """Return "one of", the list of known names after `kind`, and a suggestion for a misspelled `name`."""
+    """Return "one of KIND NAMES", with a suggestion if `name` is similar to one of the known names."""
     names = sorted(known)
     if not names:
-        return f"one of {kind} (there are none yet)"
+        return f"one of {kind} (none is configured)"
     close = get_close_matches(name, names[:_MANY_NAMES], n=1) if isinstance(name, str) else []
     listed = ", ".join(f'"{each}"' for each in names[:_LISTED_NAMES])
     more = f" and {len(names) - _LISTED_NAMES} more" if len(names) > _LISTED_NAMES else ""

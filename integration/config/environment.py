@@ -1,4 +1,4 @@
-"""The environment variables that Ringback reads. The mapping `environ` is a parameter."""
+"""Read the environment variables of Ringback from a mapping `environ`."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def config_path(environ: Mapping[str, str]) -> Path:
 
 
 def data_dir(environ: Mapping[str, str]) -> Path:
-    """Return the embedded store's folder: RINGBACK_DATA_DIR, else .ringback."""
+    """Return the embedded store's folder: the path in RINGBACK_DATA_DIR, else .ringback."""
     return Path(environ.get("RINGBACK_DATA_DIR") or ".ringback")
 
 
 def epoch_file(environ: Mapping[str, str]) -> Path | None:
     """Return the path in RINGBACK_EPOCH_FILE, else a path next to the embedded store's folder.
 
-    Return None if another store is used. The file is never inside the folder: a restored backup of the
-    folder must not contain the file that detects the restore.
+    Return None if REDIS_URL names another store. The file is never inside the folder, because it detects
+    that the folder was restored from a backup.
     """
     if path := environ.get("RINGBACK_EPOCH_FILE"):
         return Path(path)
@@ -50,12 +50,15 @@ def epoch_file_beside(folder: Path) -> Path:
 
 
 def liveness_file(environ: Mapping[str, str]) -> Path | None:
-    """Return the path in RINGBACK_LIVENESS_FILE, or None. The process counts its ticks in this file."""
+    """Return the path in RINGBACK_LIVENESS_FILE, the file in which a process counts its ticks, or None."""
     return Path(path) if (path := environ.get("RINGBACK_LIVENESS_FILE")) else None
 
 
 def store_url(environ: Mapping[str, str]) -> str:
-    """Return REDIS_URL, else the URL of the running embedded store. Raise ConfigError if there is none."""
+    """Return REDIS_URL, else the URL of the running embedded store.
+
+    Raise ConfigError if no embedded store is running.
+    """
     folder = data_dir(environ)
     url = environ.get("REDIS_URL") or running_url(folder)
     if url is None:
@@ -66,12 +69,15 @@ def store_url(environ: Mapping[str, str]) -> str:
 
 
 def broker_url(environ: Mapping[str, str]) -> str:
-    """Return BROKER_URL, else the store's URL, in Celery's form. Raise ConfigError if there is neither."""
+    """Return BROKER_URL, else the store's URL, in Celery's form. Raise ConfigError if neither is known."""
     return broker_url_for(environ.get("BROKER_URL") or store_url(environ))
 
 
 def served_applications(environ: Mapping[str, str]) -> frozenset[str]:
-    """Return the applications in RINGBACK_SERVE, or all applications if it is unset. Raise ConfigError."""
+    """Return the applications in RINGBACK_SERVE, or all applications if it is unset.
+
+    Raise ConfigError for an unknown application.
+    """
     text = environ.get("RINGBACK_SERVE") or ",".join(APPLICATIONS)
     names = frozenset(name.strip() for name in text.split(",") if name.strip())
     if not names or not names <= APPLICATIONS:
@@ -81,16 +87,19 @@ def served_applications(environ: Mapping[str, str]) -> frozenset[str]:
 
 
 def hooks_url(environ: Mapping[str, str]) -> str | None:
-    """Return the receiver's base URL in RINGBACK_HOOKS_URL, or None if it is unset. Raise ConfigError."""
+    """Return the receiver's base URL in RINGBACK_HOOKS_URL, or None if it is unset.
+
+    Raise ConfigError for a URL with a path, a query or a user.
+    """
     text = environ.get("RINGBACK_HOOKS_URL") or None
     if text is not None and not re.fullmatch(r"https?://[^\s/?#@]+/?", text):
-        allowed = "http:// or https:// with a host, such as https://hooks.example.com"
-        raise ConfigError((Fault("environment", "RINGBACK_HOOKS_URL", "an invalid address", allowed),))
+        allowed = "an http:// or https:// URL without a path, such as https://hooks.example.com"
+        raise ConfigError((Fault(ENVIRONMENT, "RINGBACK_HOOKS_URL", "an invalid URL", allowed),))
     return text
 
 
 def port(environ: Mapping[str, str]) -> int:
-    """Return the web's TCP port in PORT, or 8080 if it is unset. Raise ConfigError."""
+    """Return the web's TCP port in PORT, or 8080 if it is unset. Raise ConfigError for an invalid port."""
     text = environ.get("PORT") or str(DEFAULT_PORT)
     if not text.isdecimal() or not 0 < int(text) <= LAST_PORT:
         raise ConfigError((Fault(ENVIRONMENT, "PORT", f"{text[:20]!r}", "a number from 1 to 65535"),))
@@ -105,8 +114,8 @@ LONGEST_SOCKET_PATH = 107 if sys.platform == "linux" else 103
 def socket_path(data_dir: Path) -> Path:
     """Return the path of the embedded store's socket, short enough for the kernel.
 
-    The socket is in the folder itself. If that path is too long, it is in a folder of /tmp whose name is
-    derived from the user and the path, so that every process uses the same one.
+    The socket is in the folder itself. If that path is too long, the socket is in a folder of /tmp, whose
+    name is derived from the user and the path.
     """
     folder = data_dir.resolve()
     path = folder / SOCKET_FILE
@@ -117,12 +126,12 @@ def socket_path(data_dir: Path) -> Path:
 
 
 def url_of(data_dir: Path) -> str:
-    """Return the URL of the folder's store for redis-py. The store need not be running."""
+    """Return the URL of the embedded store in `data_dir` for redis-py, whether it is running or not."""
     return f"unix://{quote(str(socket_path(data_dir)))}?db=0"
 
 
 def running_url(data_dir: Path) -> str | None:
-    """Return the URL of the folder's store if it is running, else None."""
+    """Return the URL of the embedded store in `data_dir` if it accepts connections, else None."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1)
         try:
@@ -133,10 +142,10 @@ def running_url(data_dir: Path) -> str | None:
 
 
 def broker_url_for(redis_url: str) -> str:
-    """Return the URL for Celery. kombu's scheme for Unix sockets is `redis+socket://`.
+    """Return the broker URL for Celery. Only `unix://` URLs change: kombu's scheme is `redis+socket://`.
 
-    Other schemes are unchanged. In a Unix socket URL, options other than `db`, `username` and `password` are
-    removed, because kombu would pass them to the connection as texts.
+    Options of a Unix socket URL other than `db`, `username` and `password` are removed, because kombu would
+    pass them to the connection as texts.
     """
     parts = urlsplit(redis_url)
     if parts.scheme != "unix":

@@ -1,8 +1,8 @@
 """Load the configuration: read the files, resolve references, build the models and check them.
 
-The result is either a valid configuration or the list of all its faults. A file of `include` has accounts,
-sources, routes, API keys, users and words; tables that exist once, such as `[store]`, and `include` itself
-belong to the main file.
+The result is either a valid configuration or the list of all its faults. An included file may have accounts,
+sources, routes, API keys, users and vars. Only the main file may have `include` and tables that exist once,
+such as `[store]`.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ _INCLUDE_WORDS: Final = (
     'a list of files, such as ["accounts/*.toml"]: relative paths, with * and ? in the last part only'
 )
 _TABLES_WORDS: Final = (
-    "the main file for it: an included file may have accounts, api_keys, routes, sources, users and vars"
+    "Move it to the main file. An included file may have accounts, api_keys, routes, sources, users and vars"
 )
 
 
 def read(
     path: Path, environ: Mapping[str, str], check: Callable[[ConfigReading, Config], None]
 ) -> ConfigReading:
-    """Return the result of reading the file at `path` and the files that it includes.
+    """Return a reading of the file at `path` and the files that it includes.
 
-    Faults are in the reading and are not raised. `env:NAME` is looked up in `environ`. Relative paths are
-    relative to the folder of `path`. `check` reports further faults of the configuration to the reading.
+    Faults are recorded in the reading and not raised. `env:NAME` is looked up in `environ`. Relative paths
+    start at the folder of `path`. `check` reports further faults to the reading.
     """
     reading = ConfigReading(path, environ)
     try:
@@ -55,7 +55,7 @@ def read(
             reading.tree = resolved(reading, (), reading.tree)
             reading.config = _checked(reading, check, complete=complete)
     except RecursionError:
-        allowed = "lists and tables that are nested a few levels deep"
+        allowed = "fewer levels of lists and tables"
         reading.report_whole(path, "nested too deeply", allowed)
     return reading
 
@@ -93,7 +93,7 @@ def _include_files(reading: ConfigReading) -> bool:
 
 
 def _included(reading: ConfigReading) -> Iterator[Path]:
-    """Yield the included files, sorted within each pattern, each once."""
+    """Yield each included file once, in the order of the patterns, sorted by name within a pattern."""
     patterns = resolved(reading, ("include",), reading.tree.get("include", []))
     if not isinstance(patterns, list):
         reading.report(("include",), _INCLUDE_WORDS)
@@ -105,14 +105,18 @@ def _included(reading: ConfigReading) -> Iterator[Path]:
             reading.report(("include", index), _INCLUDE_WORDS)
         elif not paths:
             # A folder that is not mounted would look like a configuration without its accounts.
-            reading.report(("include", index), "a pattern that matches a file", "a pattern without a file")
+            reading.report(
+                ("include", index),
+                "a pattern that matches at least one file",
+                "a pattern that matches no file",
+            )
         else:
             found.update(dict.fromkeys(paths))
     yield from found
 
 
 def _matching(reading: ConfigReading, pattern: str) -> list[Path] | None:
-    """Return the files of a pattern, None if it is invalid. Record the stamp of their folder."""
+    """Return the files that match a pattern, or None if it is invalid. Record the stamp of their folder."""
     parts = PurePath(pattern).parts
     sound = parts and "\0" not in pattern and not PurePath(pattern).is_absolute()
     if not sound or any(map(_WILDCARD.search, parts[:-1])):
@@ -138,7 +142,9 @@ def _add(reading: ConfigReading, path: Path, key: str, value: Any) -> None:
             if name in tables:
                 spelled = f"{key}{spelled_part(name)}"
                 first = reading.file_of((key, name))
-                reading.report_included(path, spelled, f"in {first} as well", "each name once")
+                reading.report_included(
+                    path, spelled, f"defined in {first} as well", "a different name for each table"
+                )
             else:
                 tables[name] = table
                 reading.owners[key, name] = (path, (key, name))
@@ -146,7 +152,7 @@ def _add(reading: ConfigReading, path: Path, key: str, value: Any) -> None:
         form = "a list of tables, each headed [[routes]]" if key == "routes" else f"tables, [{key}.NAME]"
         reading.report_included(path, key, described(value), form)
     else:
-        reading.report_included(path, key, "a key of an included file", _TABLES_WORDS)
+        reading.report_included(path, key, "not allowed in an included file", _TABLES_WORDS)
 
 
 def _checked(

@@ -1,8 +1,7 @@
 """The configuration as one frozen model, `Config`, and the tables that concern the whole installation.
 
-The models define types, defaults and rules for single keys. The `description` of a field is the list of
-accepted values that a fault prints. `config.loader` reads the file, resolves `env:` and `file:`, and
-reports every fault.
+The models define types, defaults and rules for single keys. The `description` of a field completes the
+sentence "Use …" in a fault. `config.loader` reads the file and reports every fault.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ def _days() -> Any:
 
 
 class Retention(Table):
-    """Retention in days for single states, which overrides `retention_days`."""
+    """Retention in days of single states. None stands for `retention_days`."""
 
     accepted: Whole | None = _days()
     dead: Whole | None = _days()
@@ -59,11 +58,13 @@ class Retention(Table):
 
 
 class StoreSettings(Table):
-    """Retention, and whether a store that may lose data is accepted."""
+    """The `[store]` table: retention, and whether a store that may lose data is accepted."""
 
     accept_loss: bool = Field(default=False, description="true or false")
     retention_days: Whole = Field(default=30, ge=1, description="a whole number of days, 1 or more")
-    retention: Retention = Field(default=Retention(), description="a table of days by state")
+    retention: Retention = Field(
+        default=Retention(), description="a table with a number of days for each state"
+    )
     raw_retention_days: Whole = Field(default=7, ge=0, description="a whole number of days, 0 or more")
 
     @property
@@ -72,13 +73,13 @@ class StoreSettings(Table):
         return max(self.retention_days, *map(self.days_of, Retention.model_fields))
 
     def days_of(self, kind: str) -> int:
-        """Return the retention in days of a kind: a final state, "parked", or "dismissed" parked events."""
+        """Return the retention in days. `kind` is a final state, "parked", or "dismissed" (parked events)."""
         own: int | None = getattr(self.retention, "parked" if kind == "dismissed" else kind, None)
         return self.retention_days if own is None else own
 
 
 class ApiKey(Table):
-    """A caller of `/v1`. With `accounts=None` it may use all accounts."""
+    """A caller of `/v1` and its limits. With `accounts=None` it may use all accounts."""
 
     name: Name
     key: HeaderSecret = Field(description=HEADER_TEXT_WORDS)
@@ -99,7 +100,7 @@ class User(Table):
 
 
 class DashboardSettings(Table):
-    """Session lifetimes, and the address of the dashboard."""
+    """The `[dashboard]` table: session lifetimes, the address in a browser, and the number of proxies."""
 
     session_hours: Number = Field(
         default=12, gt=0, le=720, description="a number of hours, more than 0 and at most 720"
@@ -117,7 +118,7 @@ class DashboardSettings(Table):
 
 
 class Oidc(Table):
-    """An identity provider (OpenID Connect), in addition to the users of the configuration."""
+    """The `[oidc]` table: an OpenID Connect provider whose users may sign in, in addition to `[users]`."""
 
     issuer: BaseUrl = Field(description=BASE_URL_WORDS)
     client_id: str = Field(min_length=1, description=FILLED_TEXT_WORDS)
@@ -128,7 +129,7 @@ class Oidc(Table):
     scope: str = Field(
         default="openid profile email",
         pattern=r"(^| )openid( |$)",
-        description='a text of scopes separated by spaces, one of them "openid"',
+        description='scopes separated by spaces, one of them "openid"',
     )
     name_claim: str = Field(
         default="email", min_length=1, description="the name of the claim that holds the user's name"
@@ -140,20 +141,22 @@ class Oidc(Table):
 
 
 class Route(Table):
-    """From which events, to which account, with which mapping. The texts are Jinja templates."""
+    """A `[[routes]]` table: the events that it matches, their account, and the templates of a recall."""
 
     # Users write campaign ids as numbers, as in `campaign_id = 12345`.
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
     name: str = Field(min_length=1, max_length=200, description="a name of 1 to 200 characters")
     source: str = Field(description="the name of a source")
-    account: Template = Field(description="the name of an account, or a template for it")
+    account: Template = Field(description="the name of an account, or a template that returns one")
     accounts: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] | None = Field(
         default=None,
         min_length=1,
         description="a list of account names, not empty (only with a template in account)",
     )
-    when: Template | None = Field(default=None, description="an expression (default: always)")
+    when: Template | None = Field(
+        default=None, description="a Jinja expression (default: every event matches)"
+    )
     action: Literal["recall", "cancel"] = Field(default="recall", description='"recall" or "cancel"')
     campaign_id: Template = Field(description="a template for the campaign's id")
     customer_id: Template = Field(description="a template for the customer's id")
@@ -172,9 +175,10 @@ class Route(Table):
 
 
 class Config(Table):
-    """The content of `ringback.toml`. `digest` changes if and only if its meaning changes.
+    """The content of `ringback.toml`.
 
-    `exposed_files` are its files that hold a secret and that every user of the machine can read.
+    `digest` identifies the configuration without its secrets. `exposed_files` are the files with a secret
+    that every user of the machine can read.
     """
 
     accounts: dict[str, Account] = Field(default_factory=dict)
@@ -192,7 +196,7 @@ class Config(Table):
 
     @property
     def can_sign_in(self) -> bool:
-        """True if users or an identity provider are configured, so that somebody can sign in."""
+        """True if users or an identity provider are configured."""
         return bool(self.users) or self.oidc is not None
 
     @cached_property
@@ -202,13 +206,13 @@ class Config(Table):
 
 
 def lookups_of(config: Config) -> dict[str, Lookup]:
-    """Return the lookups by source, of the sources that have one."""
+    """Return the lookups by the name of their source. Sources without a lookup are left out."""
     found = ((name, lookup_of(source)) for name, source in config.sources.items())
     return {name: lookup for name, lookup in found if lookup is not None}
 
 
 def zone_of(config: Config, account: str | None = None) -> tzinfo:
-    """Return an account's time zone. Without a known account, return the most common zone, else UTC."""
+    """Return an account's time zone. For None and unknown accounts, return the most common zone or UTC."""
     known = config.accounts.get(account) if account is not None else None
     if known is not None:
         return known.timezone

@@ -69,11 +69,11 @@ class ConfigReading:
         )
 
     def at_fault(self, place: Place) -> bool:
-        """Return True if a fault was reported for this place, for a part of it or for a table around it."""
+        """Return True if a fault is recorded for this place, for a part of it or for a table around it."""
         return place in self._above or any(place[:end] in self.faults for end in range(len(place) + 1))
 
     def report(self, place: Place, allowed: str, found: str | None = None) -> None:
-        """Record a fault at `place`, unless that place has one."""
+        """Record a fault at `place`, unless one is recorded. `found` defaults to a description."""
         place = self.written(place)
         if not self.at_fault(place):
             found = found or described(self.value(place), place, self.origins.get(place))
@@ -81,7 +81,7 @@ class ConfigReading:
             self._above.update(place[:end] for end in range(len(place)))
 
     def report_included(self, path: Path, key: str, found: str, allowed: str) -> None:
-        """Record a fault of an included file. `key` is its place there, or WHOLE_FILE."""
+        """Record a fault of an included file. `key` is the place in that file, or WHOLE_FILE."""
         self.faults["include", str(path), key] = Fault(str(path), key, found, allowed)
 
     def report_name(self, table: Place) -> None:
@@ -90,24 +90,24 @@ class ConfigReading:
         self.faults[*table, _OWN_NAME] = fault
 
     def report_all(self, table: Place, issues: Iterable[ValidationIssue]) -> None:
-        """Record the issues of one table."""
+        """Record the issues of one table as faults. Their places are relative to `table`."""
         for issue in issues:
             self.report((*table, *issue.place), issue.allowed, issue.found)
 
     def report_whole(self, path: Path, found: str, allowed: str, key: str = WHOLE_FILE) -> None:
-        """Record that a whole file is unusable."""
+        """Record that a whole file is unusable. `key` is the line and column, if they are known."""
         if path == self.path:
             self.faults[()] = Fault(str(path), key, found, allowed)
         else:
             self.report_included(path, key, found, allowed)
 
     def text_of(self, path: Path, most_bytes: int) -> str:
-        """Return the text of a file, and record its stamp from before the read. Raise UnreadableFileError."""
+        """Return the text of a file, and record the stamp it had before. Raise UnreadableFileError."""
         self.stamps[path] = stamp(path)
         return read_text(path, most_bytes)
 
     def file_of(self, place: Place) -> Path:
-        """Return the file that holds a place."""
+        """Return the file in which the value of `place` is written."""
         return self.owners.get(place[:2], (self.path, ()))[0]
 
     def value(self, place: Place) -> Any:
@@ -118,7 +118,7 @@ class ConfigReading:
         return value
 
     def spelled(self, place: Place) -> str:
-        """Return the text of a place. List items are numbered from 1, and a route's name is appended."""
+        """Return a place as messages write it: list items numbered from 1, routes with their name."""
         own = self.owners.get(place[:2], (self.path, place[:2]))[1]
         text = "".join(map(spelled_part, (*own, *place[2:]))).removeprefix(".")
         name = self.value((*place[:2], "name")) if place[:1] == ("routes",) else None
@@ -127,8 +127,7 @@ class ConfigReading:
         return text
 
     def written(self, place: Place) -> Place:
-        """Return the place in the file that holds the value of `place`."""
-        # A single text may be written instead of a list or a table. Its parts have the place of that text.
+        """Return `place`, or the place of the single text that is written instead of a list or a table."""
         for end in range(1, len(place)):
             value = self.value(place[:end])
             if value is not None and not isinstance(value, dict | list):

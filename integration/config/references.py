@@ -18,7 +18,7 @@ _SECRET_BYTES: Final = 64 * 1024
 
 
 def resolved(reading: ConfigReading, place: Place, value: Any) -> Any:
-    """Return `value` with every reference in it resolved. A reference with a fault becomes None."""
+    """Return `value` with every reference in it resolved. Report faults; their values become None."""
     if isinstance(value, dict):
         return {key: resolved(reading, (*place, key), part) for key, part in value.items()}
     if isinstance(value, list):
@@ -37,7 +37,7 @@ def _from_environment(reading: ConfigReading, place: Place, name: str) -> str | 
         return None
     text = reading.environ.get(name)
     if text is None:
-        allowed = f"a variable that is set: export {name} where Ringback starts, or name another variable"
+        allowed = f"Set {name} in the environment of Ringback, or name another variable"
         reading.report(place, allowed, f"env:{name}, a variable that is not set")
         return None
     if not _is_utf8(text):
@@ -61,7 +61,7 @@ def _from_file(reading: ConfigReading, place: Place, target: str) -> str | None:
     )
     if not target or "\0" in target:
         reading.report(
-            place, allowed, "file: without a path" if not target else "file: with a NUL in its path"
+            place, allowed, "file: without a path" if not target else "file: with a NUL byte in its path"
         )
         return None
     try:

@@ -1,7 +1,4 @@
-"""Checks within one table that its types cannot express: dependent keys and the format of secrets.
-
-Faults never quote a secret.
-"""
+"""Checks within one table that its types cannot express: dependent keys and the format of secrets."""
 
 from __future__ import annotations
 
@@ -56,5 +53,5 @@ def _route_issues(route: Route) -> Iterator[ValidationIssue]:
             yield ValidationIssue((key,), 'a template, because action = "recall" needs one')
         if route.action == "cancel" and value is not None:
             yield ValidationIssue(
-                (key,), 'no such key, because action = "cancel" uses only campaign_id and customer_id'
+                (key,), 'Remove the key: action = "cancel" uses only campaign_id and customer_id'
             )

@@ -60,7 +60,7 @@ _Model = TypeVar("_Model", bound=Table)
 
 
 def config_of(reading: ConfigReading) -> Config:
-    """Return the configuration and report every fault. The result is valid only if there is no fault."""
+    """Return the configuration, and report every fault. With a fault it contains placeholder values."""
     for key in reading.tree.keys() - set(_TABLES):
         reading.report((key,), nearest(key, _TABLES, "the tables"), "an unknown key")
     return Config(
@@ -79,7 +79,7 @@ def config_of(reading: ConfigReading) -> Config:
 
 
 def table_of(reading: ConfigReading, key: str) -> dict[str, Any]:
-    """Return a top-level table of the file. Return an empty one if it is missing or not a table."""
+    """Return a top-level table of the file, or an empty table if it is missing. Report any other value."""
     value = reading.tree.get(key, {})
     if isinstance(value, dict):
         return value
@@ -201,7 +201,7 @@ def _source(reading: ConfigReading, place: Place, table: dict[str, Any], name: s
 
 
 def _routes(reading: ConfigReading) -> tuple[Route, ...]:
-    """Return the routes. A faulty route is built with placeholders, so that the others keep their numbers."""
+    """Return the routes. A faulty route is built with placeholders, so that later routes keep their index."""
     tables = reading.tree.get("routes", [])
     if not isinstance(tables, list):
         reading.report(("routes",), "a list of tables, each headed [[routes]]")
@@ -223,7 +223,7 @@ def _built_by_kind(
     table: dict[str, Any],
     **header_values: str,
 ) -> _Model | None:
-    """Return the model of one table, whose type is chosen by the key `kind`."""
+    """Return the model of one table. Its key `kind` selects the type. Return None for an unknown kind."""
     kind = table.get("kind")
     model = kinds.get(kind) if isinstance(kind, str) else None
     if model is None:
@@ -235,10 +235,10 @@ def _built_by_kind(
 def _built(
     reading: ConfigReading, model: type[_Model], place: Place, table: dict[str, Any], **header_values: str
 ) -> _Model | None:
-    """Return the model of one table. Keys with a fault get placeholder values."""
+    """Return the model of one table, or None if placeholder values for its faulty keys are not enough."""
     if header_values.keys() & table.keys():
         reading.report(
-            (*place, "name"), "no such key, because the name is in the table's header", "an unknown key"
+            (*place, "name"), "Remove the key: the name is in the table's header", "an unknown key"
         )
     values = {**table, **header_values}
     try:
@@ -302,14 +302,14 @@ def _report_errors(
 
 
 def _key(loc: Place) -> str:
-    """Return the last key of a path. List indexes may follow it."""
+    """Return the last key of a path, without the list indexes after it."""
     return next(part for part in reversed(loc) if isinstance(part, str))
 
 
 def _owner(model: type[Table], loc: Place) -> tuple[type[Table], Place]:
-    """Return the model that has the last key of `loc`, and its place in the file.
+    """Return the model that has the last key of pydantic's path `loc`, and the path in the file.
 
-    Where the key `kind` selects the model of an inner table, pydantic's path has the kind after the key.
+    If the key `kind` selects the model of an inner table, pydantic's path has the kind after the table's key.
     """
     field = model.model_fields.get(str(loc[0])) if len(loc) > 1 else None
     types = [] if field is None else [field.annotation, *get_args(field.annotation)]

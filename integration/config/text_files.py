@@ -12,11 +12,11 @@ Stamp = tuple[int, int, int]
 
 
 class UnreadableFileError(Exception):
-    """A file cannot be read as text. The message completes "The file is …"."""
+    """A file cannot be read as text. The message completes the sentence "The file is …"."""
 
 
 def stamp(path: Path) -> Stamp | None:
-    """Return a value that changes when the file changes, or None if the file does not exist."""
+    """Return the file's modification time, size and inode, or None if it does not exist."""
     try:
         status = path.stat()
     except (OSError, ValueError):
@@ -33,7 +33,10 @@ def readable_by_others(path: Path) -> bool:
 
 
 def read_text(path: Path, most_bytes: int) -> str:
-    """Return the text of a file. Raise UnreadableFileError, also if it has more than `most_bytes` bytes."""
+    """Return the text of a UTF-8 file.
+
+    Raise UnreadableFileError if the file is missing, no regular file, longer than `most_bytes` or not UTF-8.
+    """
     try:
         # Reading a pipe or a device could block or never end.
         if not stat.S_ISREG(path.stat().st_mode):

@@ -1,4 +1,4 @@
-"""Warnings about a valid configuration that is probably not intended."""
+"""Warnings about a valid configuration that probably does not do what its author intends."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WOLKVOX_CALL_SECONDS: Final = 60
 
 
 def config_warnings(config: Config) -> tuple[str, ...]:
-    """Return the warnings, one sentence each."""
+    """Return the warnings. Each says what the configuration does, and what to change."""
     return (
         *_idle_tables(config),
         *_queue_warnings(config),
@@ -49,7 +49,7 @@ def _idle_tables(config: Config) -> Iterator[str]:
     reachable = [key.accounts for key in config.api_keys.values()]
     for name in config.accounts:
         if name not in routed and not any(accounts is None or name in accounts for accounts in reachable):
-            yield f"accounts.{name} has no route and no API key: it gets no recalls."
+            yield f"accounts.{name} has no route and no API key: it gets no recalls. Add one, or remove it."
 
 
 def _queue_warnings(config: Config) -> Iterator[str]:
@@ -58,13 +58,13 @@ def _queue_warnings(config: Config) -> Iterator[str]:
         if account.server_limit_seconds < _WOLKVOX_CALL_SECONDS and account.base_url is None:
             yield (
                 f"accounts.{name}.server_limit_seconds is below {_WOLKVOX_CALL_SECONDS}: "
-                "a call may take that long at wolkvox, so two calls could run at once."
+                "a call may take that long at wolkvox, so two calls could run at once. Raise it."
             )
         other = first.setdefault(account.token.get_secret_value(), account)
         if other.timezone != account.timezone:
             yield (
                 f"accounts.{name} and accounts.{other.name} share a token but not a time zone: "
-                "quota_resets_at is a different moment for each."
+                "quota_resets_at is a different moment for each. Use one time zone."
             )
 
 
@@ -93,18 +93,18 @@ def _dialling_warnings(config: Config) -> Iterator[str]:
 
 
 def _short_secrets(config: Config) -> Iterator[str]:
-    """Yield a warning for each secret that Ringback itself verifies or signs with, if it is short."""
+    """Yield a warning for each short secret with which Ringback itself verifies or signs."""
     for use, place, secret in secret_texts(config):
         if use in {"key", "secret", "alert secret"} and len(secret.get_secret_value()) < _SHORT_KEY:
             name = ".".join(str(part) for part in place if isinstance(part, str)).removesuffix(".key")
-            yield f"{name} is shorter than {_SHORT_KEY} characters and could be guessed."
+            yield f"{name} is shorter than {_SHORT_KEY} characters and could be guessed. Use a longer one."
 
 
 def _exposed_files(config: Config) -> Iterator[str]:
     for path in config.exposed_files:
         yield (
             f"{path} has a secret in it, and every user of this machine can read it. "
-            "Use env: or file: for the secret, or run: chmod o-r on the file."
+            f"Use env: or file: for the secret, or run: chmod o-r {path}"
         )
 
 
@@ -116,9 +116,10 @@ def _unknown_addresses(config: Config) -> Iterator[str]:
     behind_proxy = any(url and url.startswith("https:") for url in urls)
     if behind_proxy and config.can_sign_in and config.dashboard.proxies == 0:
         yield (
-            "A public_url has https:, which a reverse proxy provides, and dashboard.proxies is 0: all users "
-            "seem to have the proxy's address, so that they share one limit of failed sign-ins, and the "
-            "audit log lacks their addresses. Set proxies to the number of your reverse proxies."
+            "dashboard.proxies is 0, but a public_url with https: needs a reverse proxy. All users then have "
+            "the proxy's address: they share one limit of failed sign-ins, and the audit log lacks their "
+            "addresses. "
+            "Set proxies to the number of your reverse proxies."
         )
 
 
@@ -129,7 +130,7 @@ def _weak_checks(config: Config) -> Iterator[str]:
             versions = " and ".join(weak)
             yield (
                 f"sources.{name}.signatures has {versions}: these signatures have no timestamp, "
-                "so that others can replay a delivery."
+                'so that others can replay a delivery. Use "v3" where HubSpot sends it.'
             )
 
 
@@ -138,7 +139,7 @@ def _keys_without_effect(config: Config) -> Iterator[str]:
         if not isinstance(source, JsonSource):
             continue
         for key in sorted((ALL_PROOF_KEYS - PROOF_KEYS[source.verify]) & source.model_fields_set):
-            yield f'sources.{name}.{key} has no effect with verify = "{source.verify}".'
+            yield f'sources.{name}.{key} has no effect with verify = "{source.verify}". Remove it.'
 
 
 def _route_warnings(config: Config) -> Iterator[str]:
@@ -146,13 +147,16 @@ def _route_warnings(config: Config) -> Iterator[str]:
     takes_all: dict[str, int] = {}
     for number, route in enumerate(config.routes, start=1):
         if route.name in names:
-            yield f"routes[{number}] has the name of an earlier route: reports cannot distinguish them."
+            yield (
+                f"routes[{number}] has the name of an earlier route: reports cannot distinguish them. "
+                "Rename it."
+            )
         names.add(route.name)
         earlier = takes_all.get(route.source)
         if earlier:
             yield (
                 f"routes[{number}] is never reached: "
-                f"routes[{earlier}] takes every event of sources.{route.source}."
+                f"routes[{earlier}] takes every event of sources.{route.source}. Give that route a when."
             )
         elif route.when is None:
             takes_all[route.source] = number
@@ -161,10 +165,19 @@ def _route_warnings(config: Config) -> Iterator[str]:
 def _alert_warnings(config: Config) -> Iterator[str]:
     alerts = config.alerts
     if alerts.rules and not alerts.channels:
-        yield "There are alerts.rules and no alerts.channels: alerts appear only on the dashboard."
+        yield (
+            "There are alerts.rules and no alerts.channels: alerts appear only on the dashboard. "
+            "To receive messages, add a table [alerts.channels.NAME]."
+        )
     if alerts.channels and not alerts.rules:
-        yield "There are alerts.channels and no alerts.rules: no alert is ever sent."
+        yield (
+            "There are alerts.channels and no alerts.rules: no alert is ever sent. "
+            "Add a table [[alerts.rules]]."
+        )
     limited = {name for name, account in config.accounts.items() if account.daily_limit}
     for number, rule in enumerate(alerts.rules, start=1):
         if rule.kind == "quota-used" and not limited & set(rule.accounts or config.accounts):
-            yield f"alerts.rules[{number}] watches daily_limit, but none of its accounts has a daily_limit."
+            yield (
+                f"alerts.rules[{number}] watches daily_limit, but none of its accounts has a daily_limit. "
+                "Set daily_limit, or remove the rule."
+            )

@@ -1,7 +1,4 @@
-"""Watches the configuration's files for changes.
-
-`current` is always a valid configuration. Nothing here blocks or starts a thread.
-"""
+"""Watch the configuration's files for changes. The module starts no thread."""
 
 from __future__ import annotations
 
@@ -38,7 +35,7 @@ class _Loaded:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """The stamps of changed files, and the time of the first look that saw them."""
+    """The stamps of changed files, and the monotonic time of the first check that found them."""
 
     stamps: Stamps
     at: float
@@ -48,9 +45,9 @@ class ConfigWatch:
     """The current configuration, and a changed one that is not in use yet. Thread-safe.
 
     `path`, `environ` and `check` are those of `loader.read`. `clock` is a monotonic clock in seconds.
-    Changed files are read when two looks `every_seconds` apart find the same stamps, so that a file that is
-    being written is left alone. If they have a fault, `current` stays and `fault` holds the error. Raise
-    ConfigError if the first configuration has a fault.
+    Changed files are read after their stamps have been equal for `every_seconds`, so that no half-written
+    file is read. If the files have a fault, `current` is unchanged and `fault` holds the error. The
+    constructor raises ConfigError if the files have a fault.
     """
 
     def __init__(
@@ -75,7 +72,7 @@ class ConfigWatch:
 
     @property
     def current(self) -> Config:
-        """The configuration in use."""
+        """The configuration in use. It is always valid."""
         return self._taken.config
 
     @property
@@ -96,8 +93,8 @@ class ConfigWatch:
     def look(self) -> Config | None:
         """Check the files, at most every `every_seconds`. Return a valid configuration that is not in use.
 
-        It is returned at each check until `take` is called or the files change again. Return None if there
-        is none, if it is too early, or if another thread is checking.
+        Each check returns it until `take` is called or the files change again. Return None if no such
+        configuration exists, if the last check is too recent, or if another thread is checking.
         """
         if self._clock() - self._looked_at < self._every_seconds or not self._lock.acquire(blocking=False):
             return None
@@ -122,7 +119,7 @@ class ConfigWatch:
         return True
 
     def _settled_reading(self) -> ConfigReading | None:
-        """Return a reading of the changed files, None if they are unchanged or may still be being written."""
+        """Return a reading of the changed files, or None if they are unchanged or may not be complete."""
         now = self._clock()
         stamps = _stamps_of(self._stamps if self._seen is None else self._seen.stamps)
         if self._seen is None and stamps == self._stamps:
@@ -144,7 +141,7 @@ class ConfigWatch:
         except ConfigError as error:
             if self._fault is None or self._fault.faults != error.faults:
                 _log.error(
-                    "configuration rejected, keeping the old one",
+                    "configuration rejected, the previous one stays in use",
                     faults=[str(fault) for fault in error.faults],
                 )
             self._fault = error
@@ -156,7 +153,7 @@ class ConfigWatch:
 
 
 def _usable(reading: ConfigReading) -> Config:
-    """Return the configuration. Raise ConfigError for a fault, or if it has no sources and no accounts."""
+    """Return the configuration. Raise ConfigError for a fault, and for one without sources and accounts."""
     config = reading.outcome()
     if not config.sources and not config.accounts:
         # An empty file, or one that is cut off, is valid TOML.

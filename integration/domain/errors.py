@@ -17,13 +17,18 @@ class RingbackError(Exception):
 # --- the operator must act -------------------------------------------------------------------
 
 
-def invalid_value(subject: str, found: str, allowed: str) -> str:
-    """Return two sentences: what `subject` is now, and what to use instead.
+_INSTRUCTIONS: Final = ("Add ", "Move ", "Remove ", "Set ")
 
-    `found` and `allowed` complete the sentences "… is FOUND" and "Use ALLOWED". `allowed` may end with a
-    sentence of its own, such as a suggestion.
+
+def invalid_value(subject: str, found: str, allowed: str) -> str:
+    """Return two sentences: the fault of `subject`, and the remedy.
+
+    `found` completes the sentence "… is FOUND". `allowed` completes the sentence "Use ALLOWED", or is a
+    sentence that begins with one of `_INSTRUCTIONS`. It may end with a sentence of its own, such as a
+    suggestion.
     """
-    return f"{subject} is {found}. Use {allowed}{'' if allowed.endswith(('.', '?')) else '.'}"
+    remedy = allowed if allowed.startswith(_INSTRUCTIONS) else f"Use {allowed}"
+    return f"{subject} is {found}. {remedy}{'' if remedy.endswith(('.', '?')) else '.'}"
 
 
 ENVIRONMENT: Final = "environment"

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from integration.config.warnings import config_warnings
+from integration.domain.errors import invalid_value
 from integration.services.configuration import load_config
 from support.config_texts import (
     ACCOUNT,
@@ -100,7 +101,7 @@ ONE_FAULT = [
     ('[api_keys]\nk = {key = "x", accounts = []}\n', "api_keys.k.accounts", "an empty list", "default: all accounts"),
     ('[api_keys]\nk = {key = "x", rate_per_minute = 0}\n', "api_keys.k.rate_per_minute", "0", "1 or more"),
     ('[api_keys]\nk = {key = "x", accounts = ["a", "b"]}\n' + ACCOUNT, "api_keys.k.accounts[2]", '"b"', "one of the accounts"),
-    ('[api_keys]\nk = {key = "x", accounts = "bogata"}\n', "api_keys.k.accounts", '"bogata"', "one of the accounts (there are none yet)"),
+    ('[api_keys]\nk = {key = "x", accounts = "bogata"}\n', "api_keys.k.accounts", '"bogata"', "one of the accounts (none is configured)"),
     ("[sources.s]\n", "sources.s.kind", "missing", '"hubspot", "json", "salesforce"'),
     ('[sources.s]\nkind = "hubspto"\n', "sources.s.kind", '"hubspto"', 'Did you mean "hubspot"?'),
     ('[sources.s]\nkind = "typeform"\n', "sources.s.kind", '"typeform"', '"json", and add preset = "typeform"'),
@@ -202,12 +203,12 @@ ONE_FAULT = [
     (OIDC, "dashboard.public_url", "missing", "[oidc] redirects users to it"),
     (SITE + OIDC.replace("admin", "boss"), "oidc.roles", "a table", '"operator"'),
     (SITE + OIDC + "name = ''\n", "oidc.name", "an empty text", "1 to 60"),
-    ('[api_keys]\na = "same"\nb = "same"\n', "api_keys.b", "the same text as api_keys.a", "nowhere else"),
-    ('[api_keys]\nb = {key = "token-a"}\n' + ACCOUNT, "api_keys.b.key", "the same text as accounts.a.token", "nowhere"),
-    (ACCOUNT.replace("token-a", "bearer-secret-of-s") + BEARER, "sources.s.secrets[1]", "as accounts.a.token", "nowhere"),
-    (BEARER + '[api_keys]\nb = "bearer-secret-of-s"\n', "api_keys.b", "the same text as sources.s.secrets[1]", "nowhere"),
-    (SALESFORCE + SALESFORCE.replace("sources.s", "sources.t"), "sources.t.url_key", "as sources.s.url_key", "nowhere"),
-    (SALESFORCE + '[api_keys]\nb = "0123456789abcdef"\n', "api_keys.b", "the same text as sources.s.url_key", "nowhere"),
+    ('[api_keys]\na = "same"\nb = "same"\n', "api_keys.b", "the same text as api_keys.a", "another text"),
+    ('[api_keys]\nb = {key = "token-a"}\n' + ACCOUNT, "api_keys.b.key", "the same text as accounts.a.token", "another text"),
+    (ACCOUNT.replace("token-a", "bearer-secret-of-s") + BEARER, "sources.s.secrets[1]", "as accounts.a.token", "another text"),
+    (BEARER + '[api_keys]\nb = "bearer-secret-of-s"\n', "api_keys.b", "the same text as sources.s.secrets[1]", "another text"),
+    (SALESFORCE + SALESFORCE.replace("sources.s", "sources.t"), "sources.t.url_key", "as sources.s.url_key", "another text"),
+    (SALESFORCE + '[api_keys]\nb = "0123456789abcdef"\n', "api_keys.b", "the same text as sources.s.url_key", "another text"),
 ]  # fmt: skip
 
 
@@ -369,7 +370,7 @@ ALERT_FAULTS = [
     ("[alerts]\nrules = 1\n", "alerts.rules", "[[alerts.rules]]"),
     ('[[alerts.rules]]\nkind = "queue-stoped"\n', "alerts.rules[1].kind", 'Did you mean "queue-stopped"?'),
     ('[[alerts.rules]]\nkind = "queue-stopped"\nminutes = 1\n', "alerts.rules[1].minutes", "one of the keys"),
-    ('[[alerts.rules]]\nkind = "quota-used"\npercent = 101\n', "alerts.rules[1].percent", "1 to 100"),
+    ('[[alerts.rules]]\nkind = "quota-used"\npercent = 101\n', "alerts.rules[1].percent", "at most 100"),
     ('[[alerts.rules]]\nkind = "queue-stopped"\naccounts = ["b"]\n', "alerts.rules[1].accounts[1]", '"a"'),
     ('[[alerts.rules]]\nkind = "source-silent"\nsources = "b"\n', "alerts.rules[1].sources", '"s"'),
     (
@@ -412,3 +413,15 @@ def test_alerts_without_channels_or_rules_are_a_warning(tmp_path, text, warning)
     assert [each for each in config_warnings(config) if warning in each]
     fine = CHAT + '[[alerts.rules]]\nkind = "no-worker"\n'
     assert config_warnings(load_config(written(tmp_path, ACCOUNT + BEARER + ROUTE + RECALL + fine), {})) == ()
+
+
+@pytest.mark.parametrize(
+    ("allowed", "message"),
+    [
+        ("1 or 2", "x is 3. Use 1 or 2."),
+        ('"a". Did you mean "a"?', 'x is 3. Use "a". Did you mean "a"?'),
+        ("Remove the key: y is set", "x is 3. Remove the key: y is set."),
+    ],
+)
+def test_a_remedy_that_is_an_instruction_is_a_sentence_of_its_own(allowed, message):
+    assert invalid_value("x", "3", allowed) == message

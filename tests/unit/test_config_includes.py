@@ -78,9 +78,9 @@ def test_each_file_has_its_own_faults_in_the_order_of_the_files(tmp_path):
     ("text", "key", "found"),
     [
         ("x = ", "end of document", "invalid TOML (Invalid value)"),
-        ("[store]\nretention_days = 9\n", "store", "a key of an included file"),
-        (INCLUDE, "include", "a key of an included file"),
-        ("acounts = 5\n", "acounts", "a key of an included file"),
+        ("[store]\nretention_days = 9\n", "store", "not allowed in an included file"),
+        (INCLUDE, "include", "not allowed in an included file"),
+        ("acounts = 5\n", "acounts", "not allowed in an included file"),
         ("accounts = 5\n", "accounts", "the number 5"),
         ("[routes]\n", "routes", "a table"),
     ],
@@ -105,7 +105,7 @@ def test_a_name_in_two_files_is_a_fault_of_the_later_one(tmp_path):
     assert (file, key, found) == (
         "/accounts/two.toml",
         "accounts.a",
-        f"in {path.parent}/accounts/one.toml as well",
+        f"defined in {path.parent}/accounts/one.toml as well",
     )
 
 
@@ -120,7 +120,7 @@ def test_a_pattern_that_cannot_be_used_is_a_fault(tmp_path, pattern):
 
 def test_a_pattern_without_a_file_is_a_fault(tmp_path):
     path = written(tmp_path, INCLUDE + ACCOUNT)
-    assert faults_of(path) == [("/ringback.toml", "include[1]", "a pattern without a file")]
+    assert faults_of(path) == [("/ringback.toml", "include[1]", "a pattern that matches no file")]
     path.write_text('include = ["more.toml"]\n' + ACCOUNT)
     assert faults_of(path) == [("/more.toml", "the file", "missing")]
 

@@ -259,7 +259,11 @@ def test_a_fault_is_logged_once_until_it_changes_or_is_mended(tmp_path):
             watched.write(text)
             watched.settle()
             watched.settle()
-    refused = [log["faults"] for log in logs if log["event"] == "configuration rejected, keeping the old one"]
+    refused = [
+        log["faults"]
+        for log in logs
+        if log["event"] == "configuration rejected, the previous one stays in use"
+    ]
     assert ["Expected" in faults[0] for faults in refused] == [True, False, True]
 
 

@@ -28,8 +28,8 @@ def warnings_of(path, environ=None):
             '[alerts.channels.c]\nkind = "webhook"\nurl = "https://x.co/"\nsecret = "whsec_YWI="\n',
             "alerts.channels.c.secret is shorter than 16",
         ),
-        (USER + SITE, "dashboard.proxies is 0: all users seem to have the proxy's address"),
-        (USER + HUBSPOT + ADDRESS, "dashboard.proxies is 0: all users"),
+        (USER + SITE, "dashboard.proxies is 0, but a public_url with https: needs"),
+        (USER + HUBSPOT + ADDRESS, "dashboard.proxies is 0, but"),
     ],
 )
 def test_a_weak_setting_is_a_warning_with_its_reason(tmp_path, text, words):

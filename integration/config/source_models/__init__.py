@@ -1,4 +1,4 @@
-"""The `[sources.NAME]` tables: models, presets, and the checks that the types cannot express."""
+"""Models of the `[sources.NAME]` tables, the presets, and the checks that types cannot express."""
 
 from integration.config.source_models.lookups import (
     HUBSPOT_CONTACTS,

@@ -1,7 +1,4 @@
-"""Checks of a `json` source that its types cannot express: keys that depend on `verify`, formats of secrets.
-
-Faults never quote a secret.
-"""
+"""Checks of a `json` source that its types cannot express: dependent keys, and formats of secrets."""
 
 from __future__ import annotations
 
@@ -41,7 +38,9 @@ PROOF_KEYS: Final = {
 ALL_PROOF_KEYS: Final = frozenset[str]().union(*PROOF_KEYS.values())
 NEEDS_SECRETS: Final = frozenset(verify for verify, keys in PROOF_KEYS.items() if "secrets" in keys)
 
-_UNRESERVED_WORDS: Final = "at least 16 characters of A-Z a-z 0-9 . _ ~ -, which a form and JSON write alike"
+_UNRESERVED_WORDS: Final = (
+    "at least 16 characters of A-Z a-z 0-9 . _ ~ -, which are the same in a form and in JSON"
+)
 # The format of a secret by `verify`: a pattern for the whole secret, and its description.
 _SECRET_SHAPES: Final = {
     "bearer": (r"[!-~]+", HEADER_TEXT_WORDS),
@@ -56,7 +55,7 @@ _SECRET_SHAPES: Final = {
     "query-key": (r"[A-Za-z0-9._~-]{16,}", URL_KEY_WORDS),
 }
 _WEBHOOK_KEY_WORDS: Final = (
-    '"whsec_" and base64. Keys of asymmetric signatures, "whsk_" and "whpk_", are not supported'
+    '"whsec_" followed by base64. Keys of asymmetric signatures, "whsk_" and "whpk_", are not supported'
 )
 
 # The keys without which a `verify` cannot work, and what to write for each.
@@ -70,7 +69,7 @@ _NEEDED: Final = {
 
 
 def json_source_issues(source: JsonSource) -> Iterator[ValidationIssue]:
-    """Yield the faults of a `json` source whose keys are valid one by one."""
+    """Yield the faults of a `json` source whose single keys are valid. No fault quotes a secret."""
     needs = f'because verify = "{source.verify}" needs one'
     for key, words in _NEEDED.items():
         if key in PROOF_KEYS[source.verify] and not getattr(source, key):
@@ -105,7 +104,7 @@ def _signing_issues(source: JsonSource) -> Iterator[ValidationIssue]:
 
 
 def _secret_shape(verify: str, secret: str) -> str | None:
-    """Return a description of the required format, or None if the secret has it."""
+    """Return a description of the format that `verify` requires, or None if the secret has it."""
     if verify == "standard-webhooks":
         return None if _is_webhook_secret(secret) else _WEBHOOK_KEY_WORDS
     pattern, words = _SECRET_SHAPES.get(verify, (".*", ""))

@@ -1,4 +1,4 @@
-"""The `[sources.NAME.lookup]` tables: one model for each CRM whose events carry only an id. Pure."""
+"""Models of the `[sources.NAME.lookup]` tables, one for each CRM whose events contain only an id."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ _OBJECT: Final = "[A-Za-z0-9_-]{1,100}"
 
 
 def hubspot_object(name: str) -> str:
-    """Return the name of a HubSpot object in paths, such as "deals" for "deal" and "0-3"."""
+    """Return the name of a HubSpot object in the paths of its API, such as "deals" for "deal" and "0-3"."""
     return _HUBSPOT_OBJECTS.get(name.lower(), name)
 
 
 def is_hubspot_object(name: object) -> bool:
-    """Return True for a text that can be the name of a HubSpot object."""
+    """Return True if `name` is a text in the form of a HubSpot object's name."""
     return isinstance(name, str) and re.fullmatch(_OBJECT, name) is not None
 
 
@@ -64,7 +64,7 @@ Properties = Annotated[tuple[Template, ...], BeforeValidator(one_or_more)]
 
 
 class Lookup(Table):
-    """Base class of the lookups. `provider` is the CRM's name in messages."""
+    """Base class of the lookups: how to read a CRM's record. `provider` is the CRM's name in messages."""
 
     provider: ClassVar[str]
 
@@ -75,12 +75,12 @@ class Lookup(Table):
 
     @property
     def names(self) -> frozenset[str]:
-        """The names that templates can read once the record was looked up."""
+        """The names that the lookup adds to templates."""
         return frozenset({"record"})
 
     @property
     def digest(self) -> str:
-        """A digest of the settings, secrets included. It shows whether they changed, and reveals none."""
+        """A digest of the settings, including secrets. It changes with the settings, and reveals none."""
         values = {
             key: value.get_secret_value() if isinstance(value, SecretStr) else value for key, value in self
         }
@@ -88,7 +88,7 @@ class Lookup(Table):
 
 
 class HubspotLookup(Lookup):
-    """The lookup of a HubSpot record, and of the contact that is associated with it, before mapping."""
+    """The lookup of a HubSpot record, and of the record associated with it if `associated` is set."""
 
     provider: ClassVar[str] = "HubSpot"
 
@@ -112,12 +112,12 @@ class HubspotLookup(Lookup):
 
     @property
     def sample_id(self) -> str:
-        """An id of the object that the lookup reads."""
+        """An id of the right form, for a call that tests the settings."""
         return hubspot_record(self.object or HUBSPOT_CONTACTS, "1")
 
     @property
     def names(self) -> frozenset[str]:
-        """The names that templates can read: `record`, and `contact` if one is read."""
+        """The names that the lookup adds to templates: `record`, and `contact` if it reads one."""
         has_contact = self.associated is not None or self.object in {None, HUBSPOT_CONTACTS}
         return frozenset({"record", "contact"} if has_contact else {"record"})
 
@@ -126,9 +126,9 @@ _ID_WORDS: Final = "a template for the record's id, such as"
 
 
 class Bitrix24Lookup(Lookup):
-    """The lookup of a Bitrix24 lead, deal, contact or company, and of its contact, by an inbound webhook."""
+    """The lookup of a Bitrix24 lead, deal, contact or company and its contact, through an inbound webhook."""
 
-    # `secret_key` is the key of this table with the secret.
+    # `secret_key` is the key that holds the secret.
     provider: ClassVar[str] = "Bitrix24"
     secret_key: ClassVar[str] = "url"  # noqa: S105  (the key of the table)
 
@@ -145,12 +145,12 @@ class Bitrix24Lookup(Lookup):
 
     @property
     def names(self) -> frozenset[str]:
-        """The names that templates can read: `record` and its `contact`."""
+        """The names that the lookup adds to templates: `record` and its `contact`."""
         return frozenset({"record", "contact"})
 
 
 class MetaLeadLookup(Lookup):
-    """The lookup of a lead of Meta's lead ads by the Graph API."""
+    """The lookup of a lead of Meta's lead ads, through the Graph API."""
 
     provider: ClassVar[str] = "Meta"
     secret_key: ClassVar[str] = "token"  # noqa: S105  (the key of the table)

@@ -1,4 +1,4 @@
-"""The `[sources.NAME]` tables, one model for each `kind`."""
+"""Models of the `[sources.NAME]` tables, one for each `kind`."""
 
 from __future__ import annotations
 
@@ -56,18 +56,18 @@ class _Source(Table):
     )
     url_key: UrlKey | None = Field(default=None, description=URL_KEY_WORDS)
     dedup_hours: Number = Field(
-        default=168, gt=0, le=8784, description="a number of hours, more than 0, at most 8784"
+        default=168, gt=0, le=8784, description="a number of hours, more than 0 and at most 8784"
     )
     resends: bool = Field(default=True, description="true or false")
 
 
 class HubspotSource(_Source):
-    """HubSpot: app subscriptions, the workflow action "Send a webhook", custom workflow actions."""
+    """A source of HubSpot: app subscriptions, the action "Send a webhook", custom workflow actions."""
 
     kind: Literal["hubspot"] = Field(description='"hubspot"')
     secrets: Annotated[tuple[Secret, ...], BeforeValidator(one_or_more)] = Field(
         min_length=1,
-        description="the app's client secret, or a list of them while rotating; none may be empty",
+        description="the app's client secret, or a list of secrets during a rotation; none may be empty",
     )
     signatures: Annotated[tuple[Literal["v1", "v2", "v3"], ...], BeforeValidator(one_or_more)] = Field(
         default=("v3",), min_length=1, description='a list of "v3", "v2" and "v1", not empty'
@@ -77,7 +77,7 @@ class HubspotSource(_Source):
 
 
 class SalesforceSource(_Source):
-    """Salesforce outbound messages (SOAP)."""
+    """A source of Salesforce outbound messages (SOAP)."""
 
     kind: Literal["salesforce"] = Field(description='"salesforce"')
     url_key: UrlKey = Field(description=URL_KEY_WORDS)
@@ -87,7 +87,7 @@ class SalesforceSource(_Source):
 
 
 class JsonSource(_Source):
-    """Any system that can POST JSON or a form. `preset` is the sender whose keys the table has."""
+    """A source that sends JSON or a form. `preset` is the name of the preset that completed the table."""
 
     kind: Literal["json"] = Field(description='"json"')
     preset: str | None = Field(default=None, description="the name of a preset, see `ringback presets`")
@@ -108,15 +108,15 @@ class JsonSource(_Source):
         '"header", "body-token", "query-key" or "url-key"'
     )
     secrets: Annotated[tuple[Secret, ...], BeforeValidator(one_or_more)] = Field(
-        default=(), description="a secret, or a list of them while rotating; none may be empty"
+        default=(), description="a secret, or a list of secrets during a rotation; none may be empty"
     )
     public_keys: Annotated[tuple[PublicKey, ...], BeforeValidator(one_or_more)] = Field(
-        default=(), description=f"{PUBLIC_KEY_WORDS}, or a list of them while rotating"
+        default=(), description=f"{PUBLIC_KEY_WORDS}, or a list of such keys during a rotation"
     )
     header: HeaderName | None = Field(default=None, description=HEADER_NAME_WORDS)
     encoding: Literal["hex", "base64"] = Field(default="hex", description='"hex" or "base64"')
     prefix: Annotated[str, Field(pattern=r"^[ -~]*$")] = Field(
-        default="", description='the text before the signature, such as "sha256="'
+        default="", description='the text before the signature, in printable ASCII, such as "sha256="'
     )
     algorithm: Literal["sha1", "sha256", "sha512"] = Field(
         default="sha256", description='"sha1", "sha256" or "sha512"'
@@ -149,22 +149,23 @@ class JsonSource(_Source):
     verify_token: Secret | None = Field(default=None, description="a text that is not empty")
     answer_status: Literal[200, 202] = Field(default=202, description="200 or 202")
     retry_status: Literal[429, 503] | None = Field(
-        default=None, description="429 or 503 (default: each where it fits)"
+        default=None,
+        description="429 or 503 (default: 429 over rate_per_minute, 503 if the store is unavailable)",
     )
     body: Literal["auto", "query"] = Field(
-        default="auto", description='"auto", or "query": the data is in the query string'
+        default="auto", description='"auto", or "query" if the data is in the query string'
     )
     events: Template | None = Field(
         default=None, description='an expression such as "body.items" (default: the whole body is one event)'
     )
     dedup_key: Template | None = Field(
         default=None,
-        description="a template for the event's unique id (default: the message id)",
+        description="a template for the event's unique id (default: the sender's message id)",
     )
     lookup: JsonLookup | None = Field(
         default=None,
         discriminator="kind",
-        description='a table with kind = "bitrix24" or "meta-lead-ads", the id, and the secret to read with',
+        description='a table with kind = "bitrix24", id and url, or kind = "meta-lead-ads", id and token',
     )
 
 
@@ -177,5 +178,5 @@ SOURCE_KINDS: Final[dict[str, type[HubspotSource | SalesforceSource | JsonSource
 
 
 def lookup_of(source: Source) -> Lookup | None:
-    """Return the lookup of a source, or None."""
+    """Return the lookup of a source, or None if it has none."""
     return None if isinstance(source, SalesforceSource) else source.lookup

@@ -1,7 +1,7 @@
 """Presets of senders: files of data in `presets/`, one for each sender.
 
-A preset has the keys of a `json` source that its sender needs, a route to begin with, and a set-up text. It
-contains no secrets.
+A preset has the keys of a `json` source for its sender, an example of a route, and the steps of the set-up.
+It contains no secrets.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ _FOLDER: Final = Path(__file__).parent / "presets"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """A sender. `page` is the vendor's page, `set_up` and `set_up_es` the steps in the sender, one a line.
+    """The preset of one sender.
 
-    `source` has keys of a source table, `route` of a route table. `with_secrets` has the keys that replace
-    those of `source` if the table has `secrets`: some senders sign only if they are set up so. `country` is
-    that of the sender's numbers.
+    `page` is the address of the vendor's documentation. `set_up` (English) and `set_up_es` (Spanish) are the
+    steps in the sender's settings, one per line. `source` has keys of a source table, `route` has keys of a
+    route table. `with_secrets` replaces keys of `source` if the table has `secrets`, because some senders
+    sign only after a setting. `country` is the country of the sender's telephone numbers (ISO 3166).
     """
 
     name: str
@@ -40,7 +41,7 @@ class Preset:
     country: str = "CO"
 
     def steps(self, language: str) -> tuple[str, ...]:
-        """Return the lines of the set-up text in a language, English if it has no such text."""
+        """Return the steps of the set-up, in Spanish for "es" and in English for any other language."""
         return tuple((self.set_up_es if language == "es" else self.set_up).strip().splitlines())
 
 
@@ -55,10 +56,9 @@ def _read(path: Path) -> Preset:
 
 
 def with_preset(table: Mapping[str, Any], preset: Preset) -> dict[str, Any]:
-    """Return a source's table with the keys of a preset that it does not have itself.
+    """Return a source's table, completed with the preset's keys that it lacks.
 
-    If the table has another `verify`, the preset's keys of the proof are left out, because they describe
-    another one.
+    If the table has another `verify` than the preset, the preset's keys for the verification are left out.
     """
     source = {**preset.source, **(preset.with_secrets if "secrets" in table else {})}
     own = table.get("verify", source["verify"]) == source["verify"]
@@ -67,6 +67,6 @@ def with_preset(table: Mapping[str, Any], preset: Preset) -> dict[str, Any]:
 
 
 def _merged_lookup(own: Any, preset: Preset) -> dict[str, Any]:
-    """Return the key `lookup` with the preset's keys and a table's own ones, if the preset has a lookup."""
+    """Return the table `lookup`, completed with the preset's keys, or nothing if the preset has none."""
     lookup = preset.source.get("lookup")
     return {} if lookup is None or not isinstance(own, dict) else {"lookup": {**lookup, **own}}

@@ -1,4 +1,4 @@
-"""Ed25519 keys as senders publish and openssl writes them: raw, SPKI or PKCS #8, PEM."""
+"""Read Ed25519 keys: raw, SPKI or PKCS #8 in base64 or hex, and PEM."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_der_public_key
 
-PUBLIC_KEY_WORDS: Final = "an Ed25519 public key in base64 or hex, raw (32 bytes) or as SPKI, or in PEM"
+PUBLIC_KEY_WORDS: Final = "an Ed25519 public key in PEM, or its 32 bytes or SPKI form in base64 or hex"
 PRIVATE_KEY_WORDS: Final = "an Ed25519 private key in PEM, as `openssl genpkey -algorithm ed25519` writes it"
 _RAW_BYTES: Final = 32
 
 
 @lru_cache(maxsize=256)
 def read_public_key(text: str) -> Ed25519PublicKey:
-    """Return the public key that a text holds. Raise ValueError if it is none."""
+    """Return the Ed25519 public key in a text. Raise ValueError if the text is not one."""
     data = _decoded(text)
     if len(data) == _RAW_BYTES:
         return Ed25519PublicKey.from_public_bytes(data)
@@ -32,7 +32,7 @@ def read_public_key(text: str) -> Ed25519PublicKey:
 
 
 def read_private_key(text: str) -> Ed25519PrivateKey:
-    """Return the private key that a text holds. Raise ValueError if it is none."""
+    """Return the Ed25519 private key in a text. Raise ValueError if the text is not one."""
     data = _decoded(text)
     if len(data) == _RAW_BYTES:
         return Ed25519PrivateKey.from_private_bytes(data)
@@ -46,7 +46,7 @@ def read_private_key(text: str) -> Ed25519PrivateKey:
 
 
 def _decoded(text: str) -> bytes:
-    """Return the bytes of a key. The lines around a key in PEM are left out."""
+    """Return the bytes of a key in hex, base64 or PEM. Raise ValueError for any other text."""
     text = "".join(line.strip() for line in text.splitlines() if "-----" not in line)
     try:
         return bytes.fromhex(text)

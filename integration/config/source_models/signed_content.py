@@ -1,8 +1,7 @@
 """The template of what a sender signs, such as `{timestamp}.{body}`. Pure.
 
-A signature is only meaningful if the signed text can be split into its parts in one way. Otherwise a
-captured delivery could be sent again with a boundary moved, for example with a dot of the body as the end of
-the timestamp.
+The signed text must have only one way to be split into its parts. Otherwise an attacker could send a captured
+delivery again with a moved boundary, for example with the first dot of the body as the end of the timestamp.
 """
 
 from __future__ import annotations
@@ -22,22 +21,22 @@ _PLACEHOLDER: Final = re.compile(r"\{(timestamp|id|body|url)\}")
 
 
 class AmbiguousContentError(ValueError):
-    """The signed text of a delivery could be split in two ways. The message says where."""
+    """The signed text of a delivery can be split into its parts in more than one way."""
 
 
 @lru_cache(maxsize=1024)
 def parts_of(template: str) -> tuple[str, ...]:
-    """Return texts and names of placeholders in turn. The first and the last part are texts."""
+    """Return texts and placeholder names of the template in turn. The first and last part are texts."""
     return tuple(_PLACEHOLDER.split(template))
 
 
 def placeholders(template: str) -> tuple[str, ...]:
-    """Return the names of the placeholders, in their order."""
+    """Return the names of the placeholders in the order of the template."""
     return parts_of(template)[1::2]
 
 
 def is_signed_template(template: str) -> bool:
-    """Return True for a template that `signed_content` can render without ambiguity by itself."""
+    """Return True if a template is valid: no placeholder twice, `{body}` present, a text after `{id}`."""
     parts, names = parts_of(template), placeholders(template)
     texts = parts[::2]
     printable = all(text.isascii() and text.isprintable() and not {"{", "}"} & set(text) for text in texts)
@@ -48,9 +47,9 @@ def is_signed_template(template: str) -> bool:
 
 
 def signed_content(template: str, values: Mapping[str, bytes]) -> bytes:
-    """Return the text that is signed. `values` has the bytes of each placeholder.
+    """Return the bytes that the sender signs. `values` has the bytes of each placeholder.
 
-    Raise AmbiguousContentError if the text could be split into other values too.
+    Raise AmbiguousContentError if other values would give the same bytes.
     """
     _require_unambiguous(template, values)
     pieces = [values[part] if number % 2 else part.encode() for number, part in enumerate(parts_of(template))]
@@ -61,18 +60,20 @@ def _require_unambiguous(template: str, values: Mapping[str, bytes]) -> None:
     for name, separator, following in _joints(template):
         if name == "id" and separator.encode() in values[name]:
             raise AmbiguousContentError(
-                f"the message id contains {separator!r}, which also ends it in the signed text, so that text "
-                "can be split in several ways; the sender must use message ids without it"
+                f"the message id contains {separator!r}, which separates it from the next part of the signed "
+                "text, so that its end is ambiguous; the sender must use message ids without it"
             )
         query = values["url"].partition(b"?")[2] if name == "url" else b""
         if query and separator.encode() in query:
-            raise AmbiguousContentError("the query of the address and what follows it cannot be told apart")
+            raise AmbiguousContentError("the end of the URL's query in the signed text is ambiguous")
         if not separator and "timestamp" in {name, following} and _digits_meet(values, name, following):
-            raise AmbiguousContentError("the timestamp and the digits beside it cannot be told apart")
+            raise AmbiguousContentError(
+                "the timestamp is next to other digits in the signed text, so that its end is ambiguous"
+            )
 
 
 def _joints(template: str) -> Iterator[tuple[str, str, str]]:
-    """Yield each placeholder with the text after it and the next placeholder."""
+    """Yield each placeholder but the last, with the text after it and the next placeholder."""
     parts = parts_of(template)
     for place, following in pairwise(range(1, len(parts), 2)):
         yield parts[place], parts[place + 1], parts[following]
