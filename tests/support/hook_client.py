@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 from flask import Flask
@@ -14,6 +15,16 @@ from support import NoRates, as_bytes, hubspot_event, signed
 
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
 AT = TOMORROW.isoformat()
+
+# What the threads that count and watch the store may have written meanwhile.
+_OTHER_KEYS = re.compile(
+    r"\{ringback\}:(store|meta|epochs|counts|probe|processes|(flushed|series|heard|source|process|once):.*)"
+)
+
+
+def stored_keys(client) -> set[str]:
+    """Return the keys that requests made."""
+    return {key for key in client.keys("*") if not _OTHER_KEYS.fullmatch(key)}
 
 
 class ManualRejectionLog(RejectionLog):

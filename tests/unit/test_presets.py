@@ -1,4 +1,7 @@
-"""Every preset: it loads, verifies what its sender signs, identifies events, and maps its sample."""
+"""Every preset: it loads, identifies events, maps its sample, and has a page and a set-up text.
+
+What its sender gets as an answer is in tests/integration/test_sender_contract.py.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,6 @@ from integration.mapping.expressions import NOT_LOOKED_UP
 from integration.mapping.planner import RecallWanted, explain_event
 from integration.mapping.routes import CompiledRoutes
 from integration.services.configuration import load_config
-from integration.webhooks.handshakes import handshake_reply
 from integration.webhooks.preview import preset_config
 from integration.webhooks.providers import SOURCES
 from support.config_texts import faults_of, written
@@ -130,30 +132,6 @@ def test_the_tables_that_are_printed_load_without_a_warning(tmp_path, name):
     assert config.sources[name].preset == name
 
 
-@each
-def test_what_its_sender_posts_is_verified_and_read(name):
-    settings, made = settings_of(name), delivered(name)
-    assert JSON.verify(made, settings, NOW)
-    assert JSON.read(made, settings)
-
-
-@each
-def test_a_proof_of_another_is_rejected(name):
-    settings, made = settings_of(name), delivered(name)
-    if settings.verify in {"hmac", "ed25519"}:
-        other = replace(made, body=made.body + b" ")
-    elif settings.verify == "url-key":
-        other = replace(made, url_key="another-key-0123456789")
-    else:
-        bare = {key: value for key, value in made.headers.items() if key == "content-type"}
-        body = made.body.replace(
-            settings.secrets[0].get_secret_value().encode(), b"another-secret-0123456789"
-        )
-        other = replace(made, headers=bare, body=body, url=f"https://hooks.example.com/hooks/{name}")
-    with pytest.raises(NotVerifiedError):
-        JSON.verify(other, settings, NOW)
-
-
 @pytest.mark.parametrize("name", [name for name, preset in presets().items() if "timestamp" in preset.source])
 def test_a_signed_time_expires(name):
     settings, made = settings_of(name), delivered(name)
@@ -205,38 +183,6 @@ def test_a_preset_says_where_its_facts_are_from_and_how_it_is_set_up(name):
     assert preset.steps("es") != preset.steps("en")
     assert set(preset.source) <= set(JsonSource.model_fields)
     assert "secrets" not in preset.source
-
-
-HANDSHAKES = {
-    "woocommerce": ("POST", "", b"webhook_id=12", 200),
-    "monday": ("POST", "", b'{"challenge": "3eZbrw1aBm2rZgRNFdxV"}', 200),
-    "intercom": ("HEAD", "", b"", 200),
-    "rd-station": ("GET", "", b"", 200),
-    "meta-lead-ads": ("GET", "?hub.mode=subscribe&hub.challenge=1&hub.verify_token=sample-secret-0123456789", b"", 200),
-    "whatsapp-cloud": ("GET", "?hub.mode=subscribe&hub.challenge=1&hub.verify_token=sample-secret-0123456789", b"", 200),
-}  # fmt: skip
-
-
-def test_each_handshake_of_a_preset_is_tried():
-    assert set(HANDSHAKES) == {name for name, preset in presets().items() if "handshake" in preset.source}
-
-
-@pytest.mark.parametrize("name", HANDSHAKES)
-def test_the_handshake_of_a_preset_is_answered_and_its_deliveries_are_none(name):
-    method, query, body, status = HANDSHAKES[name]
-    settings, made = settings_of(name), delivered(name)
-    content_type = "application/x-www-form-urlencoded" if b"=" in body else "application/json"
-    check = replace(
-        made, method=method, url=made.url + query, body=body, headers={"content-type": content_type}
-    )
-    assert handshake_reply(check, settings).status == status
-    assert handshake_reply(made, settings) is None
-
-
-def test_senders_that_take_only_200_get_it():
-    assert {name for name, preset in presets().items() if preset.source.get("answer_status") == 200} >= {
-        "elementor", "monday", "woocommerce", "kommo", "slack"
-    }  # fmt: skip
 
 
 def test_gohighlevel_sends_again_on_429_only_and_dataverse_on_503():
