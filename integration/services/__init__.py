@@ -1,1 +1,1 @@
-"""Services: the operations offered to web applications, commands and workers, one module per subject."""
+"""Services: the operations that web applications, commands and workers call, one module per subject."""

@@ -1,4 +1,4 @@
-"""Lists accounts with the states of their queues, and forecasts, pauses, resumes and tests them."""
+"""Lists, pauses, resumes, tests and forecasts accounts, with the states of their queues."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from integration.store.token_queue import QueueState, TokenQueues
 
 ACCOUNTS_AT_ONCE = 500
-# A test call occupies a web thread until wolkvox has answered.
+# Each test call occupies a web thread until wolkvox has answered.
 TEST_CALLS_AT_ONCE = 4
 QUEUE_FIELDS = (
     *("stopped", "gone", "paused", "paused_until", "wait", "wait_reason", "quiet", "lease", "lease_ms"),
@@ -45,10 +45,14 @@ LOOK_SECONDS: Final = 0.2
 
 @dataclass(frozen=True, slots=True)
 class FirstPush:
-    """What came of resuming an account. `view` is the account after that.
+    """The result of resuming an account. `view` is the account after the resume.
 
-    `what`: wolkvox accepted or refused the first recall; the queue is held, again or still; nothing was
-    queued; or there was no push within LOOKS times LOOK_SECONDS.
+    `what` says what followed:
+
+    - `accepted`, `refused`: the answer of wolkvox to the first recall
+    - `held`: the queue is stopped, waiting or paused
+    - `nothing queued`: there was no recall to push
+    - `none yet`: no push ended within LOOKS times LOOK_SECONDS
     """
 
     what: Literal["accepted", "refused", "held", "nothing queued", "none yet"]
@@ -56,7 +60,7 @@ class FirstPush:
 
 
 class AccountService:
-    """The accounts of the configuration and of the store. Each method raises StoreAwayError."""
+    """Manages the accounts of the configuration and of the store. Each method raises StoreAwayError."""
 
     def __init__(  # noqa: PLR0913  (one argument per subject it works on)
         self,
@@ -81,7 +85,8 @@ class AccountService:
     def all(self, names: Sequence[str] | None = None) -> list[AccountView]:
         """Return the accounts with these names, or all.
 
-        All are those of the configuration, and removed or renamed ones that still have queued recalls.
+        "All" includes the accounts of the configuration, and removed or renamed ones that have queued
+        recalls.
         """
         if names is not None:
             return self._in_parts(names)
@@ -96,7 +101,7 @@ class AccountService:
         return self._accounts([name])[0]
 
     def sharing_token(self, name: str) -> tuple[str, ...]:
-        """Return the names of the other accounts on an account's queue."""
+        """Return the names of the other accounts that share an account's queue."""
         bound = self._queues.bound()
         queue = bound.get(name)
         return tuple(sorted(other for other, its in bound.items() if its == queue and other != name))
@@ -132,9 +137,9 @@ class AccountService:
         return FirstPush("none yet", view)
 
     def _accepted(self, name: str) -> int:
-        """Return the number of an account's recalls that wolkvox accepted and that are still kept.
+        """Return the number of an account's recalls that wolkvox accepted and that are in the store.
 
-        The queue counts calls, which may be those of another account, and begins at 0 every day.
+        The queue's own counter is not used: it includes other accounts, and starts at 0 every day.
         """
         key = self._store.key(f"of:{name}:accepted")
         return int(self._store.guarded(lambda: self._store.client.zcard(key)))
@@ -142,14 +147,17 @@ class AccountService:
     def test_call(self, name: str) -> ProbeResult:
         """Read an account's campaigns from wolkvox under a lease. This may take as long as a push.
 
-        Return a ProbeResult also when the queue is in use. Raise UnknownError for an account that is not in
-        the configuration.
+        If the queue is in use, the ProbeResult says so. Raise UnknownError for an account that is not in the
+        configuration.
         """
         account = self._configuration.current.accounts.get(name)
         if account is None:
             raise UnknownError("no such account in the configuration")
         if not self._test_calls.acquire(blocking=False):
-            return ProbeResult(good=False, message="no test call was made: too many test calls are running")
+            return ProbeResult(
+                good=False,
+                message="no test call was made: too many test calls are running; try again in a moment",
+            )
         try:
             queue = self._binding.queue_of(name)
             return probe_in_queue(self._queues, queue, account, self._wake_ups.publish)
@@ -159,7 +167,7 @@ class AccountService:
             self._test_calls.release()
 
     def forecasts(self, views: Sequence[AccountView], now: datetime) -> dict[str, Forecast]:
-        """Return forecasts by account: rate, end of the queue, dates at risk, end of the daily quota.
+        """Return the forecasts by account: rate, end of the queue, recalls at risk, end of the daily quota.
 
         Accounts without a queue are left out.
         """
@@ -179,7 +187,7 @@ class AccountService:
         return {name: days.ends(known[name]) for name in limited}
 
     def due_lag_seconds(self) -> float:
-        """Return the seconds for which the longest due queue has waited for a worker, 0 if none is due."""
+        """Return the longest time in seconds that a due queue has waited for a worker, 0 if none is due."""
         key = self._store.key("due")
         due = self._store.guarded(lambda: self._store.client.zrange(key, 0, 0, withscores=True))
         return max(0.0, (self._store.now_ms() - due[0][1]) / 1000) if due else 0.0
@@ -191,7 +199,7 @@ class AccountService:
         return views
 
     def _accounts(self, names: Sequence[str]) -> list[AccountView]:
-        """Return a bounded number of accounts, read in one round trip."""
+        """Return accounts, read in one round trip. The caller limits their number."""
         now_ms, held, found = self._store.call("account_states", orjson.dumps(list(names)))
         days = _Days(from_epoch_ms(now_ms))
         views = [
@@ -201,7 +209,7 @@ class AccountService:
         return self._with_stalled_workers(views)
 
     def _with_stalled_workers(self, views: list[AccountView]) -> list[AccountView]:
-        """Add a reason to the queues that wait because the consumers of all workers are stalled."""
+        """Add a reason to queues that wait because the Celery consumers of all workers are stalled."""
         if not any(_lacks_reason(view) for view in views):
             return views
         workers = [process for process in self._processes.all() if process.kind == "worker"]
@@ -209,7 +217,10 @@ class AccountService:
         if not stalled or len(stalled) < len(workers):
             return views
         since = f"{min(stalled):%Y-%m-%d %H:%M:%S} UTC"
-        reason = f"workers have taken no wake-ups since {since}; the sweep drains the queues"
+        reason = (
+            f"workers have taken no wake-ups since {since}, so callbacks are sent late: check BROKER_URL, "
+            "then restart the workers"
+        )
         return [replace(view, reason=reason) if _lacks_reason(view) else view for view in views]
 
     def _view(
@@ -241,7 +252,7 @@ def _pause_of(state: QueueState, fields: Mapping[str, str]) -> Pause | None:
 
 
 class _Days:
-    """The quota days of accounts at one time, cached, since many accounts have the same reset time."""
+    """The quota days of accounts at one time. They are cached, because many accounts share a reset time."""
 
     def __init__(self, now: datetime) -> None:
         self._now = now
@@ -258,7 +269,7 @@ class _Days:
 
 
 def _lacks_reason(view: AccountView) -> bool:
-    """Return whether stalled workers would explain why the account's recalls wait."""
+    """Return True if an account has queued recalls and no reason why they wait."""
     return view.queued > 0 and (
         view.state == "busy" or (view.state == "idle" and view.reason in {None, UNTAKEN})
     )

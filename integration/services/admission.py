@@ -38,7 +38,7 @@ class Admission:
         self._wake_ups = wake_ups
 
     def retention(self, source: str) -> RetentionTerms:
-        """Return how long the events of a source are kept and deduplicated."""
+        """Return how long the events of a source are stored and recognized as duplicates."""
         config = self._configuration.current
         return RetentionTerms(
             dedup_hours=config.sources[source].dedup_hours,
@@ -56,7 +56,11 @@ class Admission:
     def admit_one(
         self, request: RecallRequest, *, expired: str | None, key: str, fingerprint: str
     ) -> Admitted:
-        """Store one recall requested through the API, and publish wake-ups."""
+        """Store one recall requested through the API, and publish wake-ups.
+
+        `expired` is the reason if its date has passed and it is not queued. `key` identifies a repeated
+        request, and `fingerprint` its content.
+        """
         admitted = self._bound_first(
             lambda: self._deliveries.admit_one(request, expired=expired, key=key, fingerprint=fingerprint)
         )
@@ -64,7 +68,7 @@ class Admission:
         return admitted
 
     def admit_again(self, request: RecallRequest, recall: Recall, reason: str, key: str = "") -> Admitted:
-        """Store a recall that an operator asked for again, and publish wake-ups."""
+        """Store a recall that an operator requested again, and publish wake-ups."""
         admitted = self._bound_first(lambda: self._deliveries.admit_again(request, recall, reason, key))
         self._wake(admitted)
         return admitted
@@ -72,10 +76,10 @@ class Admission:
     def resolve(
         self, stored: StoredEvents, plans: Sequence[EventPlan], *, parked: bool, wait_seconds: float = 0.0
     ) -> Admitted | None:
-        """Replace waiting events with their plans and publish wake-ups.
+        """Replace stored events by the results of their plans, and publish wake-ups.
 
-        Events of a lookup that are Pending again are looked up after `wait_seconds`. Return None if another
-        process has resolved them already.
+        Events whose plan is Pending again are looked up after `wait_seconds`. Return None if another process
+        has resolved the events.
         """
         self._binding.bind()
         retention = self.retention(stored.delivery.source)
@@ -92,7 +96,7 @@ class Admission:
         try:
             return act()
         except UnboundError:
-            # The store was emptied, exchanged or restored, and has lost the binding.
+            # The store was emptied, replaced or restored, and has lost the binding.
             self._binding.forget()
             self._binding.bind()
             return act()

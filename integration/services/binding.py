@@ -21,7 +21,7 @@ log = structlog.get_logger("ringback.binding")
 
 
 class QueueBinding:
-    """The binding of accounts to queues, in the store and for the current configuration."""
+    """Binds accounts to queues, in the store and for the current configuration."""
 
     def __init__(
         self, configuration: Configuration, store: Store, queues: TokenQueues, durability: DurabilityWatch
@@ -35,9 +35,9 @@ class QueueBinding:
         self._assured = False
 
     def assure_store(self) -> None:
-        """Check, once, that the store keeps acknowledged data.
+        """Check that the store keeps acknowledged data, until a check has succeeded.
 
-        Raise StoreUnsafeError if it does not, StoreAwayError if it does not answer.
+        Raise StoreUnsafeError if it may lose data, StoreAwayError if it does not answer.
         """
         if not self._assured:
             self._durability.assure()
@@ -46,14 +46,14 @@ class QueueBinding:
     def bind(self) -> int:
         """Bind the accounts of the current configuration to their queues, once for each configuration.
 
-        Return 0, or the epoch milliseconds at which to call it again, because a call may still be running on
-        an old token. Raise StoreAwayError.
+        Return 0, or the time (epoch milliseconds) at which to call `bind` again, because a call may still be
+        running on an old token. Raise StoreAwayError.
         """
         config = self._configuration.current
         if self._bound is config and self._bound_in == self._store.epoch.name:
             return 0
         if self._bound_in != self._store.epoch.name:
-            # The store was exchanged, emptied or restored, so it is checked again.
+            # A new epoch: the store was replaced, emptied or restored, so it is checked again.
             self._assured = False
         try:
             self.assure_store()
@@ -80,14 +80,14 @@ class QueueBinding:
 
 
 def queue_ids(config: Config, key: bytes) -> dict[str, str]:
-    """Return the queue id of every account, by its name."""
+    """Return the queue id of every account by the account's name. `key` is the store's key for the ids."""
     return {
         name: queue_id(key, account.token.get_secret_value()) for name, account in config.accounts.items()
     }
 
 
 def accounts_by_queue(config: Config, key: bytes) -> dict[str, tuple[Account, ...]]:
-    """Return the accounts that share each queue, by its id."""
+    """Return the accounts that share each queue by the queue's id. `key` is as in `queue_ids`."""
     queues: dict[str, list[Account]] = {}
     for name, queue in queue_ids(config, key).items():
         queues.setdefault(queue, []).append(config.accounts[name])

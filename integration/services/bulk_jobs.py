@@ -1,7 +1,7 @@
-"""Bulk jobs: retry or cancel all recalls of a filter, in steps taken by any worker.
+"""Bulk jobs: retry or cancel all recalls of a filter, in steps that any worker takes.
 
-A job acts on the recalls that exist when it begins. It continues after the death of any process, acts on no
-recall twice, and can be stopped.
+A job acts once on each recall that existed when it began. It continues after the death of any process, and
+can be stopped.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class BulkAction(StrEnum):
     CANCEL = "cancel"
 
 
-# A job reads only recalls in these states; it could only skip the others.
+# A job reads only recalls in these states, because it would skip all others.
 ACTS_ON = {
     BulkAction.RETRY: frozenset({State.DEAD, State.EXPIRED}),
     BulkAction.CANCEL: frozenset({State.QUEUED}),
@@ -77,7 +77,7 @@ class BulkJob:
 
 
 class BulkJobs:
-    """The jobs of a store. `wake` publishes wake-ups of queues that have work again."""
+    """Stores and advances jobs. `wake` publishes the wake-ups of queues that have work again."""
 
     def __init__(self, store: Store, recalls: RecallStore, wake: Callable[[WakeUp], None]) -> None:
         self._store = store
@@ -85,7 +85,7 @@ class BulkJobs:
         self._wake = wake
 
     def begin(self, kind: str, which: Filter, *, who: str, reason: str, total: int | None = None) -> BulkJob:
-        """Begin a job, which workers carry out, and return it. Raise StoreAwayError.
+        """Begin a job, which the workers advance, and return it. Raise StoreAwayError.
 
         `reason` is recorded with each recall. Recalls in states that `kind` cannot act on are left out.
         """
@@ -124,7 +124,7 @@ class BulkJobs:
         return sorted(found)
 
     def stop(self, job: str) -> bool:
-        """Stop a job; its actions so far remain. Return False if it had ended.
+        """Stop a job. What it has done so far remains. Return False if it had already ended.
 
         Raise UnknownError, StoreAwayError.
         """
@@ -132,7 +132,7 @@ class BulkJobs:
         return bool(self._store.call("stop_job", job))
 
     def advance(self, job: str, owner: str, accounts: Mapping[str, Account], now: datetime) -> bool:
-        """Take one step of a job. Return False when it has ended or another worker has it.
+        """Take one step of a job. Return False if the job has ended or another worker is advancing it.
 
         `owner` identifies the worker and must be the same in all its steps. Raise StoreAwayError.
         """
@@ -158,7 +158,10 @@ def acted_on(kind: BulkAction, which: Filter) -> Filter:
 
 
 def retry_date(account: Account | None, recall: Recall, now: datetime) -> datetime | None:
-    """Return a new date for a retry: the earliest possible one if the recall's date has passed, else None."""
+    """Return the earliest possible date for a retry if the recall's date has passed, else None.
+
+    With `account=None`, return None.
+    """
     if account is None or recall.recall_date > now:
         return None
     scheduled = apply(account.model_copy(update={"late": "asap"}), recall.recall_date, now)

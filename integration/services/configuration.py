@@ -1,4 +1,4 @@
-"""The current configuration and its compiled routes."""
+"""Provides the current configuration and its compiled routes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _MOST_NAMED: Final = 20
 
 
 class Configuration:
-    """Provides the current configuration. Reading it looks for changed files.
+    """Provides the current configuration, and checks for changed files on each read.
 
     A change that removes what is in use is held back as `pending` until an operator accepts it. `now` returns
     the time (aware).
@@ -57,7 +57,7 @@ class Configuration:
 
     @property
     def current(self) -> Config:
-        """Return the current configuration. Its secrets are masked in logs from now on."""
+        """Return the current configuration. From then on its secrets are masked in logs."""
         self.refresh()
         config = self.watch.current
         if config is not self._masked:
@@ -72,20 +72,20 @@ class Configuration:
         return held[1] if held is not None and held[0] is self.watch.candidate else None
 
     def note_key(self, name: str) -> None:
-        """Record that an API key was used, unless the store is away."""
+        """Record that an API key was used. Does nothing if the store does not answer."""
         with suppress(StoreAwayError):
             self.changes.note_key(name, self._now())
 
     def refresh(self) -> None:
-        """Look for changed files, at most once a second. Use a valid change, or hold it back."""
+        """Check for changed files, at most once a second. A valid change is used, or held back."""
         candidate = self.watch.look()
         if candidate is None:
             return
         try:
             pending = self._pending_change(candidate)
         except StoreAwayError as error:
-            # Nothing is known about what is in use. The next look tries again.
-            _log.warning("the changed configuration waits: the store is away", error=str(error))
+            # Only the store knows what is in use. The next check tries again.
+            _log.warning("the changed configuration is not used yet: the store is away", error=str(error))
             return
         if pending is None:
             self.watch.take(candidate)
@@ -93,17 +93,20 @@ class Configuration:
         if self.pending is None:
             removed = [str(each) for each in pending.removed]
             _log.error(
-                "configuration pending: it removes what is in use", removed=removed, digest=pending.digest
+                "the changed configuration is not used yet, because it removes what is in use: restore the "
+                "file, or run ringback config accept",
+                removed=removed,
+                digest=pending.digest,
             )
         self._held = (candidate, pending)
 
     def _pending_change(self, candidate: Config) -> PendingChange | None:
-        """Return the change to `candidate` if it must be accepted first. Raise StoreAwayError."""
+        """Return the change to `candidate` if an operator must accept it, else None. Raise StoreAwayError."""
         removed = removals(self.watch.current, candidate)
         digest, now = candidate.digest, self._now()
         if not removed or self.changes.is_accepted(digest):
             return None
-        # Another process may have looked before the last recall left its queue.
+        # Another process may have held the change when a recall was still in its queue.
         held = {
             each for change in self.changes.pending(now) if change.digest == digest for each in change.removed
         }
@@ -125,7 +128,7 @@ class Configuration:
 
 
 def pending_warning(change: PendingChange) -> str:
-    """Return what a pending change would remove, and what to do."""
+    """Return a message that says what a pending change would remove, and what to do."""
     listed = "; ".join(map(str, change.removed[:_MOST_NAMED]))
     more = len(change.removed) - _MOST_NAMED
     return (
@@ -135,7 +138,7 @@ def pending_warning(change: PendingChange) -> str:
 
 
 class ConfigRefresher:
-    """A daemon thread that looks for changed files, so that an idle process takes them up as well."""
+    """A daemon thread that checks for changed files, so that an idle process uses them too."""
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
@@ -151,11 +154,11 @@ class ConfigRefresher:
                 self._configuration.refresh()
             except Exception:  # noqa: BLE001
                 # The thread must not end, because nothing restarts it.
-                _log.exception("checking for a changed configuration failed; it is checked again")
+                _log.exception("checking for a changed configuration failed; the next check is in a second")
 
 
 def load_config(path: Path, environ: Mapping[str, str]) -> Config:
-    """Return the configuration at `path`, with `env:NAME` values from `environ`.
+    """Return the configuration at `path`, with the values of `env:NAME` from `environ`.
 
     Relative `file:` paths are resolved against the folder of `path`. Raise ConfigError with all errors of the
     file, or with the one that prevented reading it.
@@ -170,7 +173,10 @@ def watch_config(
     every_seconds: float = 1.0,
     clock: Callable[[], float] = monotonic,
 ) -> ConfigWatch:
-    """Return a watch on the configuration at `path`. Arguments as for `ConfigWatch`. Raise ConfigError."""
+    """Return a watch on the configuration at `path`. Raise ConfigError.
+
+    `every_seconds` is the least time between two checks. `clock` returns monotonic seconds.
+    """
     return ConfigWatch(path, environ, check_templates, every_seconds=every_seconds, clock=clock)
 
 
@@ -188,7 +194,10 @@ def check_templates(reading: ConfigReading, config: Config) -> None:
 
 
 def _template_place(key: str) -> Place:
-    """Return the place of a key such as `routes[2] ("its name").when` or `sources.forms.events`."""
+    """Return the place of a key, for `ConfigReading`.
+
+    A key is written as `routes[2] ("its name").when` or `sources.forms.events`.
+    """
     table, _, field_name = key.rpartition(".")
     number = re.match(r"routes\[(\d+)\]", table)
     return ("routes", int(number[1]) - 1, field_name) if number else (*table.split(".", 1), field_name)

@@ -1,7 +1,7 @@
 """A test call: reads the campaigns of a token from wolkvox, which changes nothing there.
 
-The call holds a lease on the token's queue as a push does, so that it never overlaps with another call on the
-token. It counts towards the daily limit.
+The call holds a lease on the token's queue, as a push does, so that no other call on the token overlaps it.
+It counts towards the daily limit.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _HTTP_OK, _HTTP_NOTHING = 200, 404
 
 
 class QueueInUseError(RingbackError):
-    """The queue waits or may have a call under way, so that no test call can be made."""
+    """No test call can be made, because the queue waits or may have a call in progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """The result of a test call: a text for the operator, and the words of wolkvox, if any."""
+    """The result of a test call. `message` is for the operator, `words` is wolkvox' `msg` or empty."""
 
     good: bool
     message: str
@@ -43,16 +43,17 @@ class ProbeResult:
 
 
 def probe_campaigns(account: Account) -> ProbeResult:
-    """Call wolkvox without a lease, for installations without a store. Return the result."""
+    """Make a test call without a lease, for installations without a store."""
     return _result_of(_call(account, boottime()))
 
 
 def probe_in_queue(
     queues: TokenQueues, queue: str, account: Account, wake: Callable[[WakeUp], None]
 ) -> ProbeResult:
-    """Call wolkvox while the account's queue is leased. Return the result.
+    """Make a test call while the account's queue is leased, and return its result.
 
-    `wake` publishes the queue's wake-up if it has work afterwards. Raise QueueInUseError, StoreAwayError.
+    `wake` publishes the queue's wake-up if the queue has work afterwards. Raise QueueInUseError,
+    StoreAwayError.
     """
     claimed_at = boottime()
     fence = queues.begin_test_call(queue, secrets.token_hex(8), terms_of(account, datetime.now(UTC)))
@@ -93,15 +94,15 @@ def _result_of(exchange: Exchange) -> ProbeResult:
     if rows is not None:
         return ProbeResult(good=True, message=f"wolkvox accepts the token; campaigns listed: {rows}")
     verdict = verdict_of(exchange)
-    message = verdict.reason + ("; it may still be working on the call" if verdict.quiet else "")
+    message = verdict.reason + ("; wolkvox may still be working on the call" if verdict.quiet else "")
     return ProbeResult(good=False, message=message, words=verdict.msg or "")
 
 
 def _rows(exchange: Exchange) -> int | None:
-    """Return the number of campaigns in an answer, None if it is not a success.
+    """Return the number of campaigns in an answer, None if the answer is not a success.
 
-    All answers seen had the rows in `data`; their other fields are not documented. Some reports answer 404
-    when they have no rows (seen, not documented).
+    Not documented by wolkvox: all observed answers had the rows in `data`, and some reports without rows
+    answered 404.
     """
     if not exchange.complete or exchange.status is None:
         return None

@@ -1,7 +1,7 @@
-"""Consumer health: whether this worker's Celery consumers take wake-ups.
+"""Consumer health: whether this worker's Celery consumers take wake-ups. Pure; the clock is a parameter.
 
-The measure is progress and not what Celery reports, because a consumer may be connected and answer pings
-without taking any message. There is no I/O here; the clock is a parameter.
+The wake-ups taken are measured. Celery's own report is not used, because a consumer may be connected and
+answer pings without taking any message.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ STALLED_SECONDS = 20.0
 STALLED_DRAINS = 3
 ELSEWHERE_SECONDS = 30.0
 ELSEWHERE_WAKE_UPS = 50
-"""So many rarely go to other workers by chance, because a broker serves the longest waiting first."""
+"""A broker serves the consumer that waits longest, so a healthy worker rarely misses that many in a row."""
 
 
 @dataclass(frozen=True, slots=True)
 class HealthChange:
-    """A change: the worker is stalled since `seconds`, or has recovered after `seconds`."""
+    """A change of consumer health: stalled for `seconds` so far, or recovered after `seconds`."""
 
     stalled: bool
     seconds: float
@@ -49,7 +49,7 @@ class ConsumerHealth:
 
     @contextmanager
     def taking(self) -> Iterator[None]:
-        """Count a wake-up as taken. While one is being handled, the worker does not count as stalled."""
+        """Count a wake-up as taken. The worker is not stalled while it handles a wake-up."""
         with self._lock:
             self.taken_at = self._clock()
             self.taken += 1
@@ -65,14 +65,17 @@ class ConsumerHealth:
                 self._idle_since = self._clock()
 
     def untaken(self) -> None:
-        """Count a drain by the sweep, of a queue whose wake-up was not taken."""
+        """Count a drain that the sweep made because no worker had taken the queue's wake-up."""
         with self._lock:
             self.swept += 1
             self._untaken.append(self._clock())
             del self._untaken[1:-STALLED_DRAINS]
 
     def evaluate(self, elsewhere: int) -> HealthChange | None:
-        """Return the change since the last call. `elsewhere`: wake-ups taken by other workers."""
+        """Return the change since the last call, None without a change.
+
+        `elsewhere` is the number of wake-ups that other workers have taken so far.
+        """
         with self._lock:
             now = self._clock()
             self._note_others(elsewhere)
@@ -90,7 +93,7 @@ class ConsumerHealth:
         self._elsewhere = elsewhere
         self._missed += took
         if took:
-            # Other workers take wake-ups, so those of the queues drained by the sweep were lost.
+            # Other workers take wake-ups, so the sweep drained queues whose wake-ups were lost.
             self._untaken.clear()
 
     def _found_stalled(self, now: float) -> float | None:

@@ -1,8 +1,8 @@
-"""Forecasts for accounts: rate, end of the queue, and dates that will be missed.
+"""Forecasts for accounts: rate, end of the queue, and recalls whose date cannot be kept.
 
-The forecast assumes that a queue continues at the pace of its recent pushes, within the daily limit. A queue
-without recent pushes is assumed to make one a second. A stopped queue, and one that is paused without an end,
-makes none: all its recalls are at risk.
+A queue is assumed to continue at the pace of its recent pushes, within the daily limit. Without recent pushes
+one push a second is assumed. A queue that is stopped, or paused without an end, makes no pushes, so all its
+recalls are at risk.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PACE_MINUTES: Final = 15
 UNKNOWN_PER_MINUTE: Final = 60.0
-# Spans from now for which the recalls due are compared with the pushes possible.
+# The times from now for which the number of due recalls is compared with the number of possible pushes.
 HORIZONS: Final = tuple(timedelta(minutes=m) for m in (0, 15, 60, 4 * 60, 12 * 60, 24 * 60))
 HORIZON: Final = HORIZONS[-1]
 _ENDS: Final = (HORIZONS[0], HORIZON)
@@ -32,10 +32,10 @@ _ENDS: Final = (HORIZONS[0], HORIZON)
 class Forecast:
     """The forecast for an account. Times are aware.
 
-    `per_minute`: the pushes that its queue can make. `drained_at`: when the queue is empty. `quota_out_at`:
-    when the daily limit is reached at the pace of the last quarter of an hour. Both are None for never or
-    unknown. `at_risk`: the number of queued recalls whose date cannot be kept as things stand. That is all of
-    them for a queue that makes no pushes; else those whose date within `HORIZON` comes before their push.
+    `per_minute` is the number of pushes that its queue can make. `drained_at` is when the queue is empty, and
+    `quota_out_at` when the daily limit is reached at the pace of the last 15 minutes. Both are None if that
+    never happens or is unknown. `at_risk` is the number of queued recalls whose date cannot be kept: all
+    recalls of a queue that makes no pushes, else those due within `HORIZON` that are pushed after their date.
     """
 
     pace: Pace
@@ -47,7 +47,7 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class _Progress:
-    """The expected progress of a queue: pushes a minute from `starts` on, and the day's remaining pushes."""
+    """The expected progress of a queue: `rate` pushes a minute from `starts` on, `left` pushes today."""
 
     now: datetime
     rate: float
@@ -82,7 +82,8 @@ def forecast(
 ) -> Forecast:
     """Return the forecast for an account.
 
-    `due` is the number of its queued recalls due within each horizon, `resets` the time of the quota's reset.
+    `due` maps each horizon to the number of queued recalls that are due within it. `resets` is the time of
+    the next quota reset.
     """
     going = _progress(view, pace, now, resets)
     missed = max((max(0, n - int(going.capacity(h))) for h, n in due.items()), default=0)
@@ -114,10 +115,10 @@ class Forecasts:
         now: datetime,
         resets: Callable[[str], datetime | None],
     ) -> dict[str, Forecast]:
-        """Return the forecasts of accounts, whose queue ids are given by name. Raise StoreAwayError.
+        """Return the forecasts by account. `queues` has the queue ids by account. Raise StoreAwayError.
 
-        `resets` returns the time of an account's quota reset. Accounts with the same token share a queue, so
-        each of them has the dates at risk of the whole queue.
+        `resets` returns the time of an account's next quota reset. Accounts with the same token share a
+        queue, so each of them has the recalls at risk of the whole queue.
         """
         known = {view.name: view for view in views if view.name in queues}
         paces = self._series.paces(known, now, PACE_MINUTES)
@@ -132,7 +133,10 @@ class Forecasts:
     def _due(
         self, queues: Mapping[str, str], goings: Mapping[str, _Progress], now: datetime
     ) -> dict[str, dict[timedelta, int]]:
-        """Return the due recalls by horizon. Only long queues are counted for the horizons in between."""
+        """Return the number of due recalls by queue and horizon.
+
+        The horizons between the first and the last are counted only for queues that cannot push all in time.
+        """
         due = self._counted(queues, _ENDS, now)
         between = {
             name: queue

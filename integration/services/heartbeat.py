@@ -39,7 +39,7 @@ class Heartbeat:
         reporter: Reporter | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`who` identifies the process and begins with its kind: "worker:3f9a77c1".
+        """`who` identifies the process and begins with its kind, for example "worker:3f9a77c1".
 
         `reporter` is None in web processes, which consume no Celery tasks.
         """
@@ -59,15 +59,15 @@ class Heartbeat:
         threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
 
     def stop(self) -> None:
-        """Stop the heartbeat."""
+        """Stop the thread after its current heartbeat."""
         self._stopped.set()
 
     def swept(self) -> None:
-        """Record that a sweep was made."""
+        """Record the time of a completed sweep."""
         self._swept = self._clock()
 
     def send(self) -> None:
-        """Send a heartbeat, and report a change of the consumers' health. Raise StoreAwayError."""
+        """Send a heartbeat, and report a change of consumer health. Raise StoreAwayError."""
         health = self.consumer_health
         wake_ups, sweeps = health.taken, health.swept
         new = {"wake_ups": wake_ups - self._reported[0], "sweeps": sweeps - self._reported[1]}
@@ -96,7 +96,10 @@ class Heartbeat:
 
     def _report(self, change: HealthChange, reporter: Reporter) -> None:
         if change.stalled:
-            reason = "its sweep drains the queues seconds later; restart the worker if this continues"
+            reason = (
+                "its sweep drains the queues seconds later; check BROKER_URL, and restart the worker if this "
+                "continues"
+            )
             log.error("this worker takes no wake-ups", seconds=round(change.seconds), reason=reason)
             reporter.consumers_stalled(self.name, change.seconds)
         else:

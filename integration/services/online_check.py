@@ -1,7 +1,7 @@
 """`ringback check --online`: one read-only call for each token, and one lookup for each source that has one.
 
-There is never a second call on a token: a queue that pushes or waits is not called, and a free one is leased
-for the call. Without a store this cannot be ensured, and the command informs the operator.
+A queue that pushes or waits is not called, and a free queue is leased for the call. So there is never a
+second call on a token. Without a store this cannot be ensured, and the command says so.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnlineCheck:
-    """The result of a call. `who` has the names of the accounts, or of the source."""
+    """The result of one call. `who` has the names of the accounts that share the token, or the source."""
 
     who: tuple[str, ...]
     good: bool
     detail: str
 
     def to_fields(self) -> dict[str, Any]:
-        """Return the fields for JSON."""
+        """Return the result as JSON values."""
         return {"who": list(self.who), "good": self.good, "detail": self.detail}
 
 
 def check_queues(config: Config, store: Store | None) -> list[OnlineCheck]:
-    """Read the campaigns of every token from wolkvox. With `store=None` no queue is leased."""
+    """Read the campaigns of every token, and return the results. With `store=None` no queue is leased."""
     queues: dict[str, list[Account]] = {}
     for account in config.accounts.values():
         queues.setdefault(account.token.get_secret_value(), []).append(account)
@@ -43,7 +43,10 @@ def check_queues(config: Config, store: Store | None) -> list[OnlineCheck]:
 
 
 def check_lookups(config: Config) -> list[OnlineCheck]:
-    """Read one record, existing or not, for every source with lookups. Return the results."""
+    """Read one record for every source with a lookup, and return the results.
+
+    The record need not exist: only the credentials are checked.
+    """
     results = []
     for name, source in config.sources.items():
         lookup = lookup_of(source)
@@ -80,6 +83,6 @@ def _ask(account: Account, store: Store | None) -> ProbeResult:
 
 
 def _queue_key(store: Store) -> bytes | None:
-    """Return the key of the queue ids, None in a store that no worker has used."""
+    """Return the store's key for queue ids, None if no worker has used the store."""
     key: Any = store.guarded(lambda: store.client.hget(store.key("store"), "queue_key"))
     return None if key is None else bytes.fromhex(key)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParkedFilter:
-    """A filter of parked events by group, source and route. An empty one selects all."""
+    """A filter of parked events by group, source and route. An empty filter selects all events."""
 
     group: str | None = None
     source: str | None = None
@@ -36,9 +36,10 @@ class ParkedFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remapped:
-    """The result of remapping. `next` is the cursor of the remaining events, None at the end.
+    """The result of remapping.
 
-    `pending` is the number of events whose contacts are being looked up again.
+    `next` is the cursor of the remaining events, None at the end. `pending` is the number of events whose
+    records are being looked up again. `settled` is the number of events that are no longer parked.
     """
 
     looked_at: int
@@ -50,7 +51,7 @@ class Remapped:
 
     @property
     def complete(self) -> bool:
-        """Whether it reached the end."""
+        """Return True if no events remain."""
         return self.next is None
 
 
@@ -70,11 +71,11 @@ class ParkedService:
         self._admission = admission
 
     def event(self, parked: str) -> StoredEvents:
-        """Return one parked event. Raise UnknownError."""
+        """Return a parked event by its id. Raise UnknownError."""
         return parked_events_of(self.records.get(parked))
 
     def dismiss(self, group: str, *, who: str, reason: str) -> int:
-        """Dismiss the events of a group that are parked now. Return their number."""
+        """Dismiss all currently parked events of a group. Return their number."""
         number, cursor = 0, None
         while True:
             records, cursor = self.records.page(group=group, cursor=cursor, limit=STEP, oldest_first=True)
@@ -93,10 +94,10 @@ class ParkedService:
     ) -> Remapped:
         """Remap parked events in steps for about `seconds`. Return the sum of the steps.
 
-        Events parked meanwhile are not remapped again. `plan` returns the plans of events, None for one
-        that stays as it is; by default they are planned in this thread, without a time limit. If
-        it raises TooMuchWorkError, HelperFailedError or ClientLeftError after the first step, return the sum
-        so far. Raise UnknownError for an invalid cursor, and what `plan` raises in the first step.
+        Events that are parked during the call are not remapped. `plan` returns the plans of events, None for
+        an event that stays as it is. By default the events are planned in this thread, without a time limit.
+        If `plan` raises TooMuchWorkError, HelperFailedError or ClientLeftError after the first step, return
+        the sum so far. Raise UnknownError for an invalid cursor, and the errors of `plan` in the first step.
         """
         until = time.monotonic() + seconds
         found = self.remap_step(which, now, cursor=cursor, plan=plan)
@@ -116,7 +117,10 @@ class ParkedService:
         limit: int = STEP,
         plan: Plan | None = None,
     ) -> Remapped:
-        """Remap the next `limit` events. Those that still cannot be mapped stay, with the current reason."""
+        """Remap the next `limit` events, and return the result.
+
+        Events that still cannot be mapped stay parked, with the current reason.
+        """
         records, following = self.records.page(
             group=which.group, cursor=cursor, limit=limit, oldest_first=True
         )

@@ -1,4 +1,4 @@
-"""Retries and cancels recalls, and asks for them again, for operators and API clients."""
+"""Retries, cancels and requests recalls again, for operators and API clients."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class RecallService:
-    """Retries and cancels recalls, and asks for them again; `records` reads them."""
+    """Retries, cancels and requests recalls again. `records` reads them."""
 
     def __init__(
         self,
@@ -51,12 +51,12 @@ class RecallService:
             self._wake_ups.publish(wake_up)
 
     def ask_again(self, recall_id: str, date: str, who: str, now: datetime, *, once: str = "") -> str:
-        """Ask for an ended recall again, and return the id of the new recall.
+        """Request an ended recall again, and return the id of the new recall.
 
-        `date` is a text as a `recall_date`, without an offset in the account's zone; "" for as soon as
-        possible. A second call with the same `once` and date returns the recall of the first, unless `once`
-        is "". Raise UnknownError, StoreAwayError, UnmappableError for the date, and ConflictError when the
-        recall has not ended or its account is not in the configuration.
+        `date` has the form of a `recall_date`; without an offset it is in the account's zone, and "" means as
+        soon as possible. A repeated call with the same `once` and `date` returns the recall of the first
+        call, unless `once` is "". Raise UnmappableError for an invalid date, ConflictError if the recall has
+        not ended or its account is not in the configuration, UnknownError, and StoreAwayError.
         """
         recall = self.records.get(recall_id)
         account = self._configuration.current.accounts.get(recall.account)
@@ -67,5 +67,5 @@ class RecallService:
         wanted = schedule.read_date(account, date, now) if date else now.replace(microsecond=0)
         request = request_again(account, recall, wanted.astimezone(account.timezone), now)
         key = digest_of("ask again", recall.id, once, date) if once else ""
-        admitted = self._admission.admit_again(request, recall, f"asked for again by {who}", key)
+        admitted = self._admission.admit_again(request, recall, f"requested again by {who}", key)
         return admitted.answer.recalls[0]

@@ -1,8 +1,8 @@
-"""Wake-ups: Celery messages that report that a queue, or a source's lookups, have work.
+"""Wake-ups: Celery messages that say that a queue, or the lookups of a source, have work.
 
-Publishing neither waits for the broker nor fails: a thread takes the wake-ups from a bounded buffer. The
-workers' sweep finds the work of wake-ups that could not be published or were lost when the process ended. A
-message contains only a queue's id and a number, or a source's name.
+Publishing neither waits for the broker nor raises: a thread sends the wake-ups from a bounded buffer. If a
+wake-up is not published or is lost, the workers' sweep finds its work. A message contains only a queue's id
+and a number, or a source's name.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MOST_WAITING = 10_000
 
 
 class WakeUpPublisher:
-    """Publishes wake-ups through `send(task, arguments, headers)`."""
+    """Publishes wake-ups from a thread, which calls `send(task, arguments, headers)`."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class WakeUpPublisher:
         counters: Counters | None = None,
         connect: Callable[[], object] = dict,
     ) -> None:
-        """`trace` returns the headers that link a message to its cause; `publish` calls it.
+        """`trace` returns the headers that link a message to its cause. `publish` calls it.
 
         `connect` opens the connection to the broker before the first message.
         """
@@ -51,15 +51,15 @@ class WakeUpPublisher:
 
     @classmethod
     def silent(cls) -> WakeUpPublisher:
-        """Return a publisher that publishes nothing; the workers' sweep finds the work."""
+        """Return a publisher that publishes nothing. The workers' sweep finds the work."""
         return cls(lambda _task, _arguments, _headers: None)
 
     def publish(self, wake_up: WakeUp) -> None:
-        """Publish a wake-up of a queue."""
+        """Publish a wake-up of a queue. If the buffer is full, it is dropped."""
         self._put(DRAIN, tuple(wake_up))
 
     def publish_lookup(self, source: str) -> None:
-        """Publish a wake-up of a source's lookups."""
+        """Publish a wake-up of a source's lookups. If the buffer is full, it is dropped."""
         self._put(LOOK_UP, (source,))
 
     def _put(self, task: str, arguments: tuple[Any, ...]) -> None:
@@ -69,8 +69,7 @@ class WakeUpPublisher:
 
     def start(self) -> None:
         """Start the thread and connect to the broker, so that the first wake-up is sent without delay."""
-        # `_put` also starts it, so that each child of a server that forks after loading the app has the
-        # thread.
+        # `_put` calls this too, because a server may fork after loading the app, without the thread.
         with self._starting:
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="wake-ups", daemon=True)
@@ -88,7 +87,9 @@ class WakeUpPublisher:
                 self._count("published")
             except Exception as error:  # noqa: BLE001  (any error of the broker's client)
                 log.warning(
-                    "wake-up not published; the sweep finds its work", task=task, error=type(error).__name__
+                    "wake-up not published; the workers' sweep finds the queue within seconds",
+                    task=task,
+                    error=type(error).__name__,
                 )
                 self._count("failed")
 

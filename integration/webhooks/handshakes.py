@@ -1,9 +1,9 @@
 """Requests by which a sender checks an address before it uses it. Pure.
 
-Most senders do not sign them, so a source with a `handshake` answers them without a verification. A verified
-request of the shape of a challenge or a ping is answered by every `json` source: it contains no event. The
-shape must be exact, and an echoed value is limited in length and characters. They store nothing. A wrong
-`url_key` is rejected before.
+Most senders do not sign these requests, so a source with a `handshake` answers them without a verification. A
+`json` source also answers a verified request that has the form of a challenge or a ping, because it contains
+no event. The form must be exact, and an echoed value is limited in length and characters. Nothing is stored.
+A request with a wrong `url_key` is rejected.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _RATE: Final = re.compile(r"[1-9]\d{0,8}")
 def handshake_reply(delivery: Delivery, settings: Source) -> Reply | None:
     """Return the response to a request that checks the address, or None for any other request.
 
-    Raise NotVerifiedError if the `url_key` or the sender's `verify_token` is not the configured one.
+    Raise NotVerifiedError if the `url_key`, or the `verify_token` that the sender sent, is wrong.
     """
     if not isinstance(settings, JsonSource) or settings.handshake is None:
         return None
@@ -130,7 +130,10 @@ def _cloudevents(delivery: Delivery, settings: JsonSource) -> Reply | None:
 
 
 def _query(delivery: Delivery) -> dict[str, str]:
-    """Return the query parameters. A query with many parameters or a repeated one is none of a handshake."""
+    """Return the query parameters.
+
+    Return no parameters if there are too many, or if one is repeated: such a query is not a handshake.
+    """
     query = urlsplit(delivery.url).query
     if len(query) > MOST_BYTES:
         return {}

@@ -1,6 +1,6 @@
 """The URLs of the webhooks: those that senders post to, and those that they sign.
 
-A URL with a `url_key` is a secret and must not be displayed.
+A URL with a `url_key` is a secret. Display `masked_path` instead.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def web_address(environ: Mapping[str, str]) -> str:
-    """Return the URL of the web on this machine. Raise ConfigError if PORT is invalid."""
+    """Return the URL of the web on this machine. Raise ConfigError for an invalid PORT."""
     return f"http://127.0.0.1:{environment.port(environ)}"
 
 
@@ -44,13 +44,13 @@ def public_url(source: Source) -> str | None:
 
 
 def options_url(url: str) -> str:
-    """Return the URL of the options for HubSpot's drop-downs, from the URL of the source's webhook."""
+    """Return the URL of the options of HubSpot's drop-downs, for the URL of a source's webhook."""
     address, mark, query = url.partition("?")
     return f"{address.rstrip('/')}/options{mark}{query}"
 
 
 def signed_address(source: Source, headers: Mapping[str, str], environ: Mapping[str, str]) -> str:
-    """Return the URL that the sender signed, determined from the headers as the receiver does."""
+    """Return the URL that the sender signed. It is computed from the headers, as in the receiver."""
     if public_url(source) is None and "host" not in headers and "x-forwarded-host" not in headers:
         return web_address(environ) + secret_path(source)
     return signed_url(public_url(source), headers, scheme="http", path=secret_path(source), query="")

@@ -30,12 +30,12 @@ _LONGEST_CURSOR: Final = 9
 def options_reply(delivery: Delivery, routes: Sequence[Route]) -> Reply:
     """Return a page of at most MOST_OPTIONS options. `routes` are the routes of the source.
 
-    Raise UnreadableError or UnsupportedTypeError if the body is not such a request.
+    Raise UnreadableError or UnsupportedTypeError if the body is not a request for options.
     """
     body = json_of(delivery)
     name = body.get("inputFieldName") if isinstance(body, dict) else None
     if not isinstance(name, str):
-        raise UnreadableError("inputFieldName", "no text", "the name of the input field")
+        raise UnreadableError("inputFieldName", "not a text", "the name of the input field")
     search, start = _fetch_options(body.get("fetchOptions"))
     values = [value for value in option_values(name, routes) if search in value.casefold()]
     # The vendor's sample has the three keys in each option.
@@ -66,11 +66,16 @@ def account_inputs(routes: Sequence[Route]) -> tuple[str, ...]:
 
 
 def _fetch_options(value: Any) -> tuple[str, int]:
-    """Return the text to search for, "" for all, and the index of the first option."""
+    """Return the text to search for, and the index of the first option.
+
+    The text is "" if all options are requested.
+    """
     options = value if isinstance(value, dict) else {}
     search, after = options.get("q"), options.get("after")
     if after is not None and not _is_cursor(after):
-        raise UnreadableError("fetchOptions.after", "another text", "the cursor of the page before")
+        raise UnreadableError(
+            "fetchOptions.after", "not a cursor", "the cursor that the previous page returned"
+        )
     return search.strip().casefold() if isinstance(search, str) else "", int(after or 0)
 
 

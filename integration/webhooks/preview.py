@@ -1,7 +1,7 @@
 """Preview the processing of a sample or an event. Nothing is sent or stored. Pure.
 
-The preview runs the steps of a real delivery (verify, parse, plan, build the call) and returns every step as
-JSON values. They contain the sample's own data, and no token.
+The preview runs the steps of a real delivery (verify, parse, plan, build the call) and returns each step as
+JSON values. They contain the data of the sample, but no token.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class Sample:
     """A sample webhook.
 
     The names in `headers` are lower-case. With `headers=None` the sample is not verified. `url` is the URL
-    that the sender signed, `url_key` the key in it. `looked_up` replaces the lookup: the names for templates
-    with their values by the record's id, and under "" those for all other ids.
+    that the sender signed, and `url_key` the key in it. `looked_up` replaces the lookup: it maps a record's
+    id to the names that templates can read, and "" to those for all other ids.
     """
 
     source: Source
@@ -73,7 +73,7 @@ class Sample:
 
     @property
     def delivery(self) -> Delivery:
-        """The sample as a delivery that arrives at `now`."""
+        """Return the sample as a delivery that arrives at `now`."""
         headers = {"content-type": self.content_type, **(self.headers or {})}
         if query := urlsplit(self.url).query:
             headers[QUERY] = query
@@ -89,7 +89,7 @@ class Sample:
         )
 
     def looked_up_for(self, event: Event) -> Mapping[str, Any] | NotLookedUp:
-        """Return what the lookup of an event would find, or NOT_LOOKED_UP."""
+        """Return the replacement for the lookup of an event, or NOT_LOOKED_UP."""
         if event.lookup_id is None:
             return NOT_LOOKED_UP
         record = event.lookup_id.rpartition("/")[2]
@@ -137,7 +137,7 @@ def preset_config(preset: Preset) -> Config:
 
 
 def _sample_lookup(preset: Preset) -> dict[str, Any]:
-    """Return the key `lookup` with a placeholder for its secret, if the preset has a lookup."""
+    """Return the key `lookup` with a placeholder for its secret. Empty if the preset has no lookup."""
     lookup = preset.source.get("lookup")
     if lookup is None:
         return {}
@@ -148,9 +148,11 @@ def _sample_lookup(preset: Preset) -> dict[str, Any]:
 def preview_sample(compiled_routes: CompiledRoutes, sample: Sample) -> dict[str, Any]:
     """Return the steps of processing a sample, as a dict of JSON values.
 
-    `verified` has `checked`, `ok`, `check` and `why`. `refused` is the reason why the body cannot be parsed,
-    or None. `handshake` is True if the sample only checks the address. `events` has one entry per event.
-    `good` is True if nothing is rejected or parked.
+    - `verified`: `checked`, `ok`, `check` and `why`
+    - `refused`: the reason if the body cannot be parsed, or None
+    - `handshake`: True if the sample only checks the address
+    - `events`: one entry for each event
+    - `good`: True if nothing is rejected or parked
     """
     delivery = sample.delivery
     steps: dict[str, Any] = {
@@ -212,9 +214,12 @@ def preview_event(
 ) -> dict[str, Any]:
     """Return the steps of processing one event, as a dict of JSON values.
 
-    The arguments are those of `planner.explain_event`. `outcome` is `recall`, `cancel`, `expired`, `ignored`,
-    `parked` or `pending`. `routes` are the routes considered. `fields` has the template, the rendered text
-    and the value or fault of each field. `call` is the call to wolkvox without the token.
+    The arguments are those of `planner.explain_event`.
+
+    - `outcome`: `recall`, `cancel`, `expired`, `ignored`, `parked` or `pending`
+    - `routes`: the routes considered
+    - `fields`: the template, the rendered text, and the value or fault of each field
+    - `call`: the call to wolkvox without the token
     """
     explained = explain_event(compiled_routes, delivery, event, now, looked_up)
     return {
@@ -229,16 +234,20 @@ def preview_event(
     }
 
 
-_BY_BODY = "the body, while it equals the newest request of its customer"
+_BY_BODY = "the body, as long as it equals the newest request of its customer"
 
 
 def _dedup(sample: Sample, event: Event) -> str:
-    """Return a description of the key by which a repeated event is recognized."""
+    """Return a text that says how a repeated event is recognized."""
     source = sample.source
     for_hours = f"for {source.dedup_hours:g} hours"
     if isinstance(source, JsonSource) and source.dedup_key is None and sample.headers is None:
         header = SCHEMES[source.verify].id_header(sample.delivery, source)
-        return _BY_BODY if header is None else f"the header {header}, {for_hours}; without it {_BY_BODY}"
+        return (
+            _BY_BODY
+            if header is None
+            else f"the header {header}, {for_hours}; without that header, {_BY_BODY}"
+        )
     return _BY_BODY if event.dedup_key is None else f"{event.dedup_key}, {for_hours}"
 
 

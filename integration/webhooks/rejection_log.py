@@ -1,7 +1,8 @@
-"""Diagnose and record rejected deliveries, in batches by a background thread, so that no response waits.
+"""Diagnose and record rejected deliveries, in batches by a background thread.
 
-A request only adds an entry to a bounded queue. Diagnoses are rate-limited, in total and per source, and the
-number of entries per source and batch is limited. Dropped entries are counted in the log.
+A request only adds an entry to a bounded queue, so that its response does not wait. Diagnoses are
+rate-limited, in total and per source. The number of entries per source and batch is limited. The log counts
+dropped entries.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ _MOST_RETIRED = 20
 
 @dataclass(frozen=True, slots=True)
 class FailedVerification:
-    """A delivery that was not verified, and the check that it failed."""
+    """A delivery that was not verified, with the error."""
 
     delivery: Delivery = field(repr=False)
     error: NotVerifiedError
@@ -55,14 +56,14 @@ class Rejections(Protocol):
     """Records rejected deliveries. Never blocks and never raises."""
 
     def note(self, rejection: Rejection, failed_verification: FailedVerification | None = None) -> None:
-        """Record a rejection. If `failed_verification` is given, the failed verification is diagnosed."""
+        """Record a rejection. With `failed_verification`, its cause is diagnosed."""
 
 
 class NoRejections:
-    """Records nothing."""
+    """A `Rejections` that records nothing."""
 
     def note(self, rejection: Rejection, failed_verification: FailedVerification | None = None) -> None:
-        """Do nothing."""
+        """Ignore a rejection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class _QueuedRejection:
 
 
 class Allowance:
-    """A token bucket with `per_second` tokens a second and a burst of AT_ONCE seconds' worth of tokens.
+    """A token bucket with `per_second` tokens a second. Its size is AT_ONCE seconds' worth of tokens.
 
     `now` is a time of a monotonic clock, in seconds.
     """
@@ -98,7 +99,7 @@ class Allowance:
 
 
 class RejectionLog:
-    """Records rejections in the store's delivery log. `clock` is a monotonic clock in seconds."""
+    """Records rejections in the store's delivery log. `clock` returns monotonic seconds."""
 
     def __init__(self, services: Services, clock: Callable[[], float] = time.monotonic) -> None:
         self._services = services
@@ -115,7 +116,7 @@ class RejectionLog:
         self._dropped = 0
 
     def note(self, rejection: Rejection, failed_verification: FailedVerification | None = None) -> None:
-        """Queue a rejection, which is written within a second."""
+        """Queue a rejection. The thread records it within a second."""
         with self._guard:
             if len(self._waiting) >= MOST_WAITING:
                 self._dropped += 1
@@ -149,7 +150,7 @@ class RejectionLog:
             self.write()
 
     def write(self) -> None:
-        """Diagnose the queued rejections and write them to the store."""
+        """Diagnose the queued rejections, and write them to the store."""
         with self._guard:
             batch = list(self._waiting)
             self._waiting.clear()
@@ -182,7 +183,10 @@ class RejectionLog:
         return replace(noted.rejection, findings=findings, proved=diagnosis.proved)
 
     def _remember_retired(self, config: Config) -> None:
-        """Keep the secrets that a source had before its configuration changed. They stay in memory only."""
+        """Remember the secrets that sources had before the configuration changed.
+
+        They are kept only in memory.
+        """
         if config is self._config:
             return
         for name, source in self._config.sources.items():
@@ -193,14 +197,14 @@ class RejectionLog:
 
 
 def secrets_of(source: Source) -> tuple[SecretStr, ...]:
-    """Return the secrets of a source, including its `url_key`."""
+    """Return the secrets of a source, and its `url_key` if it has one."""
     return (*getattr(source, "secrets", ()), *(() if source.url_key is None else (source.url_key,)))
 
 
 def listed(batch: Sequence[Rejection]) -> list[Rejection]:
-    """Return the rejections of a batch to record: at most LISTED_PER_BATCH per source, sorted by time.
+    """Return the rejections of a batch to record, at most LISTED_PER_BATCH per source, sorted by time.
 
-    The last rejection of a source has the number of its further ones in `more`.
+    The last rejection of a source has the number of rejections that were left out in `more`.
     """
     result: list[Rejection] = []
     for _, group in groupby(sorted(batch, key=lambda each: each.source), key=lambda each: each.source):

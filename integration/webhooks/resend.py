@@ -1,7 +1,7 @@
-"""A stored delivery, or one of its events, that an operator sends through today's routes again. Pure.
+"""A stored delivery, or one of its events, that an operator sends again through the current routes. Pure.
 
-It is a new delivery, so that nothing of it counts as a duplicate. Its events keep their own time, and those
-without one have the time of the first arrival: a newer request of the customer still wins.
+It becomes a new delivery, so that no event of it counts as a duplicate. Its events keep their own time, or
+have the time of the first arrival. So a newer request of the customer is not replaced.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def resent_events(
 ) -> list[StoredEvents]:
     """Return the events of a new delivery with this body, each to be planned alone.
 
-    `unique` makes the new ids. `event` is the number of the only event to be sent, from 1. Raise
-    UnreadableError, also for an event that the body does not have.
+    `unique` is a part of the new ids. `event` is the number of the only event to send, from 1, or None for
+    all. Raise UnreadableError if the body cannot be parsed or does not have that event.
     """
     delivery = Delivery(
         id=delivery_id(unique),

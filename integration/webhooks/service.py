@@ -1,8 +1,8 @@
 """Process a delivery: verify, parse, plan, store, acknowledge.
 
 The response is 2xx only after all results are stored durably. Before the verification, only the source's
-`verify` reads the body. An event that cannot be mapped is parked with a 2xx response, because a retry of the
-sender would not help. The log contains the check that failed; the response does not. Neither has the body.
+`verify` reads the body. An event that cannot be mapped is parked and answered with 2xx, because a retry would
+not help. The failed check is logged, but is not in the response. The body is in neither of them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("ringback.receiver")
 
 DUPLICATE_HEADER = "Ringback-Duplicate"
-"""The header of the answer to a delivery that was received before. The body is the answer of then."""
+"""The header of the response to a repeated delivery. The body is that of the first response."""
 
 TITLES = {
     400: "The body cannot be read",
@@ -60,10 +60,13 @@ _COUNTED_AS = {
 
 
 class RateLimiter(Protocol):
-    """Counts requests per name, over all processes."""
+    """Counts requests by name, over all processes."""
 
     def over(self, name: str, per_minute: int) -> int | None:
-        """Count a request. Return the seconds to wait if it is over the limit. Raise StoreAwayError."""
+        """Count a request. Return the seconds to wait if the limit is exceeded, else None.
+
+        Raise StoreAwayError.
+        """
 
 
 class _TooManyError(Exception):
@@ -73,7 +76,7 @@ class _TooManyError(Exception):
 
 
 class WebhookService:
-    """Receives deliveries. `rejections` records rejected deliveries."""
+    """Receives deliveries, and stores what follows from them. `rejections` records rejected ones."""
 
     def __init__(self, services: Services, rates: RateLimiter, rejections: Rejections | None = None) -> None:
         self._services = services
@@ -81,7 +84,7 @@ class WebhookService:
         self._rejections = rejections or NoRejections()
 
     def source(self, name: str, url_key: str | None) -> Source | None:
-        """Return the source for a URL's source name and key, or None if the URL does not exist."""
+        """Return the source for the name and key in a URL, None if there is no such URL."""
         settings = self._services.config.sources.get(name)
         if settings is None or (url_key is not None and settings.url_key is None):
             return None
@@ -118,7 +121,7 @@ class WebhookService:
     def options(self, settings: HubspotSource, delivery: Delivery) -> Reply:
         """Return the options of a drop-down of HubSpot's workflow editor. Nothing is stored.
 
-        The request proves that HubSpot knows the address, so it is counted like an address check.
+        The request shows that HubSpot knows the address, so it is counted as an address check.
         """
         kind = SOURCES[settings.kind]
         try:
@@ -149,7 +152,7 @@ class WebhookService:
     def record_unread_body(self, delivery: Delivery, status: int, why: str, *, size: int | None) -> None:
         """Count and record a request that was answered with 400, 413 or 415 because of its body.
 
-        `size` is its Content-Length in bytes, or None.
+        `size` is the Content-Length in bytes, or None.
         """
         self._services.counters.delivery(delivery.source, _COUNTED_AS[status])
         self._note(delivery, status, why, size=size)
@@ -165,13 +168,17 @@ class WebhookService:
         lost = result in TO_SEND_AGAIN and not settings.resends
         self._services.counters.delivery(settings.name, result, lost=lost)
         if lost:
-            log.warning("delivery lost: its sender does not send again", source=settings.name, result=result)
+            log.warning(
+                "delivery lost: it was not stored, and its sender does not send it again",
+                source=settings.name,
+                result=result,
+            )
         self._services.counters.observe(ADMIT, time.perf_counter() - began)
 
     def _error_reply(
         self, settings: Source, delivery: Delivery, error: RingbackError | _TooManyError
     ) -> Reply:
-        """Count and record a rejected request that stores nothing. Return the response for its sender."""
+        """Count and record a rejected request. Return the response for its sender."""
         error_answer = self._reject(settings, delivery, error)
         self._services.counters.delivery(settings.name, _COUNTED_AS[error_answer.status])
         return SOURCES[settings.kind].acknowledge(delivery, settings, error_answer)
@@ -182,7 +189,11 @@ class WebhookService:
         """Log and record a rejected delivery. Return the response for its sender."""
         match error:
             case _TooManyError():
-                self._note(delivery, 429, f"more than {settings.rate_per_minute} a minute")
+                self._note(
+                    delivery,
+                    429,
+                    f"more than `rate_per_minute` = {settings.rate_per_minute} deliveries in a minute",
+                )
                 return _error_answer(429, retry_after_seconds=error.retry_after_seconds)
             case NotVerifiedError():
                 log.warning("delivery rejected", source=delivery.source, check=error.check, why=error.why)
@@ -209,7 +220,7 @@ class WebhookService:
         *,
         size: int | None = None,
     ) -> None:
-        """Record a rejected delivery. If `error` is given, its cause is diagnosed later."""
+        """Record a rejected delivery. With `error`, its cause is diagnosed later."""
         rejection = rejection_of(
             at=datetime.now(UTC),
             source=delivery.source,

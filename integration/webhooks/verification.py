@@ -1,7 +1,7 @@
-"""Functions to verify signatures and credentials of deliveries. Pure.
+"""Functions that verify signatures and credentials of deliveries. Pure.
 
-Secrets are compared by `matches_any`, on bytes and in constant time. Errors quote neither the received nor
-the expected value.
+`matches_any` compares secrets as bytes and in constant time. Errors contain neither the received nor the
+expected value.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\
 def matches_any(candidate: bytes, allowed: Iterable[bytes]) -> bool:
     """Return True if `candidate` equals one of `allowed`. The comparison takes constant time.
 
-    All of `allowed` are compared, because a source has several secrets during a rotation.
+    All of `allowed` are compared, since a source has several secrets during a rotation.
     """
     return place_of(candidate, allowed) is not None
 
@@ -45,7 +45,7 @@ def place_of(candidate: bytes, allowed: Iterable[bytes]) -> int | None:
 
 
 def by_secret(check: str, place: int, secrets: int) -> str:
-    """Return the proof of a delivery: the check, with the secret's number if there are several secrets."""
+    """Return the proof: the check, and the number of the secret if there are several."""
     return f"{check}, secret {place + 1} of {secrets}" if secrets > 1 else check
 
 
@@ -60,32 +60,32 @@ def secret_bytes(secret: SecretStr) -> bytes:
 
 
 def required_header(delivery: Delivery, name: str, check: str) -> str:
-    """Return the value of a header that the verification needs: not empty, and ASCII.
+    """Return the value of a header that the verification needs.
 
-    Raise NotVerifiedError with `check` if the header is absent, empty or not ASCII.
+    Raise NotVerifiedError with `check` if the header is missing, empty or not ASCII.
     """
     value = delivery.headers.get(header_name(name), "").strip()
     if not value:
-        raise NotVerifiedError(check, f"the header {name} is absent or empty")
+        raise NotVerifiedError(check, f"the header {name} is missing or empty")
     if not value.isascii():
-        raise NotVerifiedError(check, f"the header {name} holds characters outside ASCII")
+        raise NotVerifiedError(check, f"the header {name} contains characters outside ASCII")
     return value
 
 
 def require_fresh(timestamp: str, unit: timedelta, now: datetime) -> None:
     """Raise NotVerifiedError for a timestamp more than five minutes before or after `now`.
 
-    `timestamp` is a whole number of `unit` since 1970-01-01 UTC, as text. `now` is aware. A time in the
-    future is rejected too, because a captured delivery could be replayed until then.
+    `timestamp` is a whole number of `unit` since 1970-01-01 UTC, as text. `now` is aware. A future time is
+    rejected too, because a captured delivery could be replayed until then.
     """
     require_near(_since_epoch(timestamp, unit), now, TOLERANCE)
 
 
 def moment_of(timestamp: str) -> datetime:
-    """Return the time (aware) of a timestamp in a header. Raise NotVerifiedError if it is none.
+    """Return the time (aware) of a timestamp in a header. Raise NotVerifiedError for an invalid one.
 
     `timestamp` is a number of seconds or milliseconds since 1970-01-01 UTC, or a time in ISO 8601 with its
-    offset. The format has a certain end, so that what is signed after it cannot become a part of it.
+    offset. The end of each format is unambiguous, so no signed text after it can be read as a part of it.
     """
     if not _ISO_TIME.fullmatch(timestamp):
         seconds = len(timestamp) <= _LONGEST_SECONDS
@@ -93,7 +93,7 @@ def moment_of(timestamp: str) -> datetime:
     try:
         return datetime.fromisoformat(timestamp)
     except ValueError as error:
-        raise NotVerifiedError("timestamp", "it lies outside the calendar") from error
+        raise NotVerifiedError("timestamp", "the timestamp is outside the range of dates") from error
 
 
 def require_near(moment: datetime, now: datetime, tolerance: timedelta) -> None:
@@ -102,30 +102,34 @@ def require_near(moment: datetime, now: datetime, tolerance: timedelta) -> None:
     if abs(off) > tolerance:
         side = "in the past" if off > timedelta(0) else "in the future"
         seconds, allowed = abs(off).total_seconds(), tolerance.total_seconds()
-        raise NotVerifiedError("timestamp", f"it lies {seconds:.0f} s {side}; allowed: {allowed:.0f} s")
+        raise NotVerifiedError(
+            "timestamp", f"the timestamp is {seconds:.0f} s {side}; at most {allowed:.0f} s are allowed"
+        )
 
 
 def _since_epoch(timestamp: str, unit: timedelta) -> datetime:
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= _LONGEST_TIMESTAMP):
-        raise NotVerifiedError("timestamp", "it is not a whole number of plausible length")
+        raise NotVerifiedError(
+            "timestamp", f"the timestamp is not a whole number of at most {_LONGEST_TIMESTAMP} digits"
+        )
     try:
         return _EPOCH + int(timestamp) * unit
     except OverflowError as error:
-        raise NotVerifiedError("timestamp", "it lies outside the calendar") from error
+        raise NotVerifiedError("timestamp", "the timestamp is outside the range of dates") from error
 
 
 def require_url_key(delivery: Delivery, expected: SecretStr | None) -> None:
     """Raise NotVerifiedError if the path does not end with the source's `url_key`.
 
-    If the source has no `url_key`, a path with a key is rejected, because its sender expects a check that
-    is not made.
+    If the source has no `url_key`, a path with a key is rejected, because its sender expects the key to be
+    checked.
     """
     if expected is None:
         if delivery.url_key is not None:
-            raise NotVerifiedError("url_key", "the path ends in one, but none is configured for this source")
+            raise NotVerifiedError("url_key", "the path ends with a key, but the source has no `url_key`")
         return
     if delivery.url_key is None:
-        raise NotVerifiedError("url_key", "the path does not end in one")
+        raise NotVerifiedError("url_key", "the path does not end with the `url_key` of the source")
     key = delivery.url_key.encode(errors="replace")
     if not matches_any(key, (secret_bytes(expected),)):
-        raise NotVerifiedError("url_key", "the one in the path is not the configured one")
+        raise NotVerifiedError("url_key", "the key in the path is not the `url_key` of the source")

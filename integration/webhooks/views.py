@@ -1,4 +1,4 @@
-"""The Flask views of /hooks/{source}[/{url_key}][/options]. They build a `Delivery` from the request."""
+"""The Flask views of /hooks/{source}[/{url_key}][/options], which build a `Delivery` from the request."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NOT_HEADERS = frozenset({"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"})
 
 
 def receiver_blueprint(intake: WebhookService) -> Blueprint:
-    """Return the routes under /hooks."""
+    """Return the blueprint with the routes under /hooks."""
     blueprint = Blueprint("receiver", __name__)
 
     # `address_check` answers OPTIONS too. Some senders add a slash to every address, and follow no redirect.
@@ -81,7 +81,7 @@ def _answered(
     signed: str | None,
     handle: Callable[[Delivery], Reply],
 ) -> Response:
-    """Read the body and return the response of `handle`, or 400, 413 or 415.
+    """Read the body, and return the response of `handle`, or 400, 413 or 415.
 
     `signed` is as in `_delivery`.
     """
@@ -102,7 +102,7 @@ def _answered(
 
 
 def _delivery(settings: Source, url_key: str | None, body: bytes, signed: str | None) -> Delivery:
-    """Return the request as a delivery. `signed` is the configured URL that the sender signs, if any."""
+    """Return the request as a delivery. `signed` is the configured URL that the sender signs, or None."""
     environ = request.environ
     headers = _headers(environ)
     if environ["QUERY_STRING"]:
@@ -127,7 +127,7 @@ def _delivery(settings: Source, url_key: str | None, body: bytes, signed: str | 
 
 
 def _headers(environ: Mapping[str, Any]) -> dict[str, str]:
-    """Return a request's headers as deliveries store them, from the WSGI environ (PEP 3333)."""
+    """Return the headers of a request from its WSGI environ (PEP 3333), as deliveries store them."""
     headers = {
         key[5:].lower().replace("_", "-"): value
         for key, value in environ.items()

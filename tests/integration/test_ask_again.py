@@ -51,7 +51,7 @@ def test_a_recall_in_any_final_state_is_asked_for_again_at_the_operators_time(in
     first, second = installation.recall(old), installation.recall(new)
     assert (first.state, second.state) == (state, State.QUEUED)
     assert second.recall_date == AT
-    assert second.reason == "asked for again by ana"
+    assert second.reason == "requested again by ana"
     fields = ("account", "campaign_id", "customer_id", "recall_telephone", "source", "route", "record")
     assert [getattr(first, name) for name in fields] == [getattr(second, name) for name in fields]
     assert (second.again_of, first.again_by) == (old, (new,))

@@ -111,7 +111,11 @@ def test_too_many_are_listed_as_such(tmp_path, store):
     web = HookClient(make_services(tmp_path, store, text), Over())
     assert web.post("hubspot", [hubspot_event(1, AT)]).status_code == 429
     (told,) = web.rejections()
-    assert (told.status, told.why, told.findings) == (429, "more than 5 a minute", ())
+    assert (told.status, told.why, told.findings) == (
+        429,
+        "more than `rate_per_minute` = 5 deliveries in a minute",
+        (),
+    )
 
 
 def test_a_secret_that_was_rotated_out_while_the_web_ran_is_recognised(tmp_path, store, monkeypatch):

@@ -28,7 +28,7 @@ def salesforce_refuses(body: bytes, error=UnreadableError) -> str:
 )
 def test_another_organisation_is_refused(organization):
     body = SALESFORCE.body.replace(b"00D5f000000AbCdEAK", organization.encode())
-    why = "another organisation" if organization.strip() else "names none"
+    why = "not the `organization_id`" if organization.strip() else "has no OrganizationId"
     assert why in salesforce_refuses(body, NotVerifiedError)
 
 
@@ -70,11 +70,11 @@ def test_of_a_body_that_cannot_be_read_nothing_is_kept():
         (b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "a DTD or an entity"),
         (b'<!DOCTYPE a SYSTEM "file:///etc/passwd"><a/>', "a DTD or an entity"),
         (b"<!DOCTYPE a><a/>", "a DTD or an entity"),
-        (b"<a>&undefined;</a>", "not XML"),
+        (b"<a>&undefined;</a>", "not well-formed XML"),
         (b"<a>" * 40 + b"</a>" * 40, "more than 32 nested elements"),
         (b"<a>" * 300_000, "more than 32 nested elements"),
         ("<a>é</a>".encode("latin-1"), "not UTF-8"),
-        ("<a>é</a>".encode("utf-16"), "XML of another kind"),
+        ("<a>é</a>".encode("utf-16"), "XML without an outbound message"),
         (b"<a xmlns='urn:" + b"x" * 253 + b"'>" + b"<b/>" * 9 + b"</a>", "a namespace of 257 characters"),
         (b"<p:a xmlns:p='" + b"x" * 500_000 + b"'/>", "a namespace of 500000 characters"),
         (b"<a><b xmlns='" + b"x" * 257 + b"'/></a>", "a namespace of 257 characters"),
@@ -82,10 +82,13 @@ def test_of_a_body_that_cannot_be_read_nothing_is_kept():
         (b"<a " + b"b" * 257 + b"='1'/>", "a name of 257 characters"),
         (b"<a>" + b"<b/>" * 40_000 + b"</a>", "more than 40000 elements and attributes"),
         (b"<a " + b" ".join(b"b%d='1'" % n for n in range(40_000)) + b"/>", "more than 40000 elements"),
-        (b"<a>\x00</a>", "not XML"),
-        (b"{}", "not XML"),
-        (b"<a/>", "XML of another kind"),
-        (b"<notifications xmlns='http://soap.sforce.com/2005/09/outbound'/>", "XML of another kind"),
+        (b"<a>\x00</a>", "not well-formed XML"),
+        (b"{}", "not well-formed XML"),
+        (b"<a/>", "XML without an outbound message"),
+        (
+            b"<notifications xmlns='http://soap.sforce.com/2005/09/outbound'/>",
+            "XML without an outbound message",
+        ),
     ],
     ids=range(19),
 )
@@ -114,7 +117,7 @@ def test_a_field_that_is_nil_is_null(nil):
 def test_a_message_without_notifications_is_unreadable():
     start, end = SALESFORCE.body.index(b"<Notification>"), SALESFORCE.body.rindex(b"</Notification>")
     body = SALESFORCE.body[:start] + SALESFORCE.body[end + len(b"</Notification>") :]
-    with pytest.raises(UnreadableError, match="no Notification"):
+    with pytest.raises(UnreadableError, match="without Notification"):
         SOURCES["salesforce"].read(SALESFORCE.delivery(body=body), salesforce())
 
 

@@ -68,7 +68,10 @@ _OF_QUEUES: Final[Sequence[str]] = (
     _("due, but no worker takes it"),
     _("a recall is being pushed"),
     _("a test call is being made"),
-    _("workers have taken no wake-ups since %(time)s UTC; the sweep drains the queues"),
+    _(
+        "workers have taken no wake-ups since %(time)s UTC, so callbacks are sent late: check BROKER_URL, "
+        "then restart the workers"
+    ),
     _("paused by the operator"),
     _("paused by %(name)s"),
     _("the account is no longer in the configuration"),
@@ -79,11 +82,11 @@ _OF_QUEUES: Final[Sequence[str]] = (
 # From integration/services/connection_probe.py and services/accounts.py.
 _OF_TEST_CALLS: Final[Sequence[str]] = (
     _("wolkvox accepts the token; campaigns listed: %(number)s"),
-    _("%(words)s; it may still be working on the call"),
+    _("%(words)s; wolkvox may still be working on the call"),
     _("no test call was made: %(words)s"),
     _("a call may be running on this token; try again in a moment"),
     _("the queue waits: %(words)s"),
-    _("too many test calls are running"),
+    _("too many test calls are running; try again in a moment"),
 )
 
 # From integration/clients/lookups: why the records of a CRM cannot be read.
@@ -142,7 +145,7 @@ _OF_RECALLS: Final[Sequence[str]] = (
     _("moved to the next opening of the calling hours"),
     _("there are no calling hours within %(days)s days"),
     _("retried by %(name)s"),
-    _("asked for again by %(name)s"),
+    _("requested again by %(name)s"),
     _("cancelled by %(name)s"),
     _("retried by %(name)s, with others"),
     _("cancelled by %(name)s, with others"),

@@ -1,7 +1,7 @@
-"""Finds, exports and erases the data that the store holds of one person, and checks the erasure.
+"""Finds and erases the data that the store holds of one person, and checks the erasure.
 
-Other customers lose nothing but bodies: a delivery with events of several customers is removed as a whole,
-and their recalls stay. A recall that is being pushed cannot be erased at that moment; it is reported.
+A delivery with events of several customers is erased as a whole; the recalls of the other customers stay. A
+recall that is being pushed cannot be erased, and is reported.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldData:
-    """The data held of a person: recalls, and the ids of other records that mention them.
+    """The data held of a person: recalls, and the ids of other records that mention the person.
 
-    `cancellations` are pairs of queue and field: the pointers of cancelled requests.
+    `cancellations` are pairs of queue id and hash field, one for each recorded cancel request.
     """
 
     recalls: tuple[Recall, ...]
@@ -55,7 +55,11 @@ class HeldData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Erasure:
-    """The removed records by kind, the recalls being pushed, and the keys that still mention the person."""
+    """The result of an erasure.
+
+    `removed` has the number of removed records by kind, `pushing` the ids of recalls that are being pushed,
+    and `left` the keys that still mention the person.
+    """
 
     removed: Mapping[str, int]
     pushing: tuple[str, ...]
@@ -63,7 +67,7 @@ class Erasure:
 
     @property
     def complete(self) -> bool:
-        """Return whether nothing is left."""
+        """Return True if no data of the person is left."""
         return not self.pushing and not self.left
 
 
@@ -76,7 +80,7 @@ class PersonalData:
         self._content = KeyspaceScan(store)
 
     def held(self, person: PersonMatcher, progress: Callable[[int], None] = lambda _: None) -> HeldData:
-        """Return all that the store holds of a person. It examines the whole store. Raise StoreAwayError."""
+        """Scan the whole store, and return all data held of a person. Raise StoreAwayError."""
         found: dict[str, list[Any]] = {name: [] for name in _MATCHERS}
         for name, (prefix, mentions) in _MATCHERS.items():
             for keys in self._content.keys(f"{prefix}:*", progress):
@@ -91,11 +95,11 @@ class PersonalData:
     def forget(
         self, person: PersonMatcher, *, keep_days: int, progress: Callable[[int], None] = lambda _: None
     ) -> Erasure:
-        """Erase a person's data, then search the whole store for remains. Return the result.
+        """Erase a person's data, search the whole store for remains, and return the result.
 
-        Queued recalls are no longer pushed. A recall that is being pushed stays and is reported; erase again
-        when its call has ended. For `keep_days` an older request of the customer is not queued again. Raise
-        StoreAwayError; what was removed stays removed, and erasing again is safe.
+        Queued recalls are no longer pushed. A recall that is being pushed stays and is reported; call
+        `forget` again when its push has ended. For `keep_days` an older request of the customer is not queued
+        again. Raise StoreAwayError; what was removed stays removed, and calling `forget` again is safe.
         """
         held = self.held(person, progress)
         keep_ms = str(keep_days * DAY_MS)
@@ -113,7 +117,7 @@ class PersonalData:
         for lookup in held.lookups:
             self._store.call("forget_lookup", lookup, self._others(person, lookup))
         self._remove([f"delivery:{delivery}" for delivery in held.deliveries])
-        # A stored search may hold a part of the number. They are short-lived, so all of them are deleted.
+        # A stored search may contain a part of the number. All are deleted, because they are short-lived.
         for keys in self._content.keys("search:*", progress):
             self._remove(keys)
         removed = {**held.counts, "recalls": len(held.recalls) - len(pushing)}
@@ -125,7 +129,7 @@ class PersonalData:
         )
 
     def records(self, kind: str, ids: Sequence[str]) -> list[dict[str, Any]]:
-        """Return deliveries, parked events or lookups with their ids. Bodies are decompressed."""
+        """Return deliveries, parked events or lookups by their ids, with decompressed bodies."""
         found = self._content.many("hgetall", [f"{kind}:{id_}" for id_ in ids])
         return [
             {**record, "id": id_, "body": body_of(record)}
@@ -134,9 +138,9 @@ class PersonalData:
         ]
 
     def left(self, person: PersonMatcher, progress: Callable[[int], None] = lambda _: None) -> Iterator[str]:
-        """Yield each key that mentions the person, and `find` if the search index has a recall of theirs.
+        """Yield each key that mentions the person, and "find" if the search index has such a recall.
 
-        All values are examined, compressed bodies too.
+        All values are examined, including compressed bodies.
         """
         for keys in self._content.keys("*", progress):
             for key, texts in self._content.texts(keys):

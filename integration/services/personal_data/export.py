@@ -1,4 +1,4 @@
-"""Exports the data held of a person, without the data of anybody else. There is no I/O here."""
+"""Exports the data held of one person, without data of other people. Pure."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ EXPORT_COLUMNS: Final = (
     *("id", "state", "account", "campaign_id", "customer_id", "recall_telephone", "requested_date"),
     *("recall_date", "source", "route", "created_at", "attempts", "reason"),
 )
-# Spreadsheets treat a cell that begins with one of these signs as a formula. Where `;` separates lists, Excel
-# begins a cell after it, and a text that is pasted has cells at tabs and line ends.
+# Spreadsheets read a cell that begins with one of these signs as a formula. In regions where `;` separates
+# cells, Excel begins a cell after it. Pasted text has new cells after tabs and line ends.
 _FORMULA: Final = re.compile(r"(^|[;\t\r\n])(?=[ \"]*[=+\-@])|^(?=[\t\r])")
 
 
@@ -31,8 +31,8 @@ def exported(
 ) -> dict[str, Any]:
     """Return a person's data as JSON values.
 
-    `records` are deliveries, parked events and lookups from the store; a delivery has its `body` in bytes.
-    Only the events of a body that mention the person are exported, and nothing of a body that is not JSON.
+    `records` has deliveries, parked events and lookups of the store. A delivery has its `body` as bytes. Of a
+    body, only the events that mention the person are exported, and nothing if it is not JSON.
     """
     return {
         "counts": held.counts,
@@ -82,7 +82,7 @@ def _own(person: PersonMatcher, value: Any) -> Iterator[Any]:
 
 
 def rows(recalls: Iterable[Mapping[str, Any]]) -> Iterator[list[str]]:
-    """Yield recalls as rows of EXPORT_COLUMNS. No cell is a formula to a spreadsheet."""
+    """Yield recalls as rows of EXPORT_COLUMNS. Cells that a spreadsheet would read as formulas are quoted."""
     for recall in recalls:
         cells = {**recall, "attempts": len(recall["attempts"])}
         yield [_cell(cells[name]) for name in EXPORT_COLUMNS]

@@ -1,8 +1,8 @@
 """Matches texts that mention a person, by a telephone in any notation or by a customer's id.
 
-An id is matched as a whole word; an identity number also with or without leading zeros and with dots or
-blanks between groups of three digits. An id of less than five characters is matched in no text: it would
-occur in campaigns, dates and counts, and data of other people would be taken for the person's.
+An id is matched as a whole word. An identity number is also matched with or without leading zeros, and with
+dots or blanks between groups of three digits. An id of less than five characters is not searched in texts,
+because it would also match campaigns, dates and counts of other people.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 
 SHORTEST_WORD: Final = 5
 SHORTEST_NUMBER: Final = 7
-# Digits of one number, with the separators that people write, also as JSON and Python escape them.
+# The digits of one number, with the usual separators, also in the escapes of JSON and Python.
 _NUMBER: Final = re.compile(r"\d(?:(?:[\s().\-/+_\u00a0\u2010-\u2015\u202f]|\\u[0-9a-f]{4}){0,3}\d){6,40}")
 _ESCAPE: Final = re.compile(r"\\u[0-9a-f]{4}")
-_COUNTRY_DIGITS: Final = 6  # a prefix, a country code and the like before a national number
+_COUNTRY_DIGITS: Final = 6  # the most digits of prefixes and a country code before a national number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonMatcher:
-    """The person to match: a customer's id, or the endings of a telephone's digits; never both."""
+    """Matches one person: by a customer's id, or by the last digits of a telephone. Never by both."""
 
     customer: str | None = field(default=None, repr=False)
     endings: tuple[str, ...] = field(default=(), repr=False)
 
     def in_text(self, text: str) -> bool:
-        """Return whether a text mentions the person, also if it is form-encoded or HTML-escaped."""
+        """Return True if a text mentions the person, also if it is form-encoded or HTML-escaped."""
         if self._in(text):
             return True
         # Decode only when needed; most texts contain no escape.
@@ -49,22 +49,22 @@ class PersonMatcher:
 
     @classmethod
     def of_telephone(cls, telephone: str, accounts: Iterable[Account]) -> Self | None:
-        """Return the matcher of a telephone in any notation, None unless it is a complete number."""
+        """Return the matcher of a telephone in any notation, None if the number is incomplete."""
         found = endings(telephone, accounts)
         whole = bool(found) and min(map(len, found)) >= SHORTEST_NUMBER
         return cls(endings=found) if whole else None
 
     @property
     def is_short(self) -> bool:
-        """Return whether the customer's id is too short to be matched in texts."""
+        """Return True if the customer's id is too short to be searched in texts."""
         return self.customer is not None and len(plain_id(self.customer)) < SHORTEST_WORD
 
     def is_customer(self, text: str) -> bool:
-        """Return whether a customer's id is the person's, in any spelling."""
+        """Return True if `text` is the person's customer id, in any spelling."""
         return self.customer is not None and plain_id(text) == plain_id(self.customer)
 
     def in_value(self, value: Any) -> bool:
-        """Return whether a JSON value mentions the person, in its keys or its values."""
+        """Return True if a JSON value mentions the person, in its keys or its values."""
         if isinstance(value, dict):
             return any(self.in_value(part) for pair in value.items() for part in pair)
         if isinstance(value, list):
@@ -72,7 +72,7 @@ class PersonMatcher:
         return value is not None and not isinstance(value, bool) and self._in(str(value))
 
     def in_body(self, body: bytes) -> bool:
-        """Return whether a body, JSON or not, mentions the person."""
+        """Return True if a body, JSON or not, mentions the person."""
         try:
             value = orjson.loads(body)
         except orjson.JSONDecodeError:
@@ -106,7 +106,7 @@ _GROUP: Final = 3
 
 @lru_cache(maxsize=16)
 def _spellings(plain: str) -> re.Pattern[str]:
-    """Return the pattern of an id as a whole word. A longer number that contains it is no match."""
+    """Return the pattern of an id as a whole word, which does not match within a longer number."""
     if not SPELLED_NUMBER.fullmatch(plain):
         return re.compile(rf"(?<!\w){re.escape(plain)}(?!\w)")
     first = len(plain) % _GROUP or _GROUP

@@ -1,7 +1,8 @@
 """Diagnose why a delivery was not verified, and what the operator must correct. Pure.
 
-The number of hashes is limited. A diagnosis contains configured names, seconds, URLs and header names, and no
-secrets, digests or parts of the body. It is shown only to the operator; the sender's response is unaffected.
+The number of digests is limited. A diagnosis contains configured names, seconds, URLs and header names, but
+no secrets, digests or parts of the body. It is shown only to the operator. The sender's response does not
+depend on it.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ def diagnose(
     *,
     retired: Mapping[str, Iterable[SecretStr]] | None = None,
 ) -> Diagnosis:
-    """Return the diagnosis of a delivery that failed with `error`. `now` is aware.
+    """Return the diagnosis of a delivery that failed verification with `error`. `now` is aware.
 
-    `retired` contains, by source, the secrets and keys of earlier configurations.
+    `retired` has the secrets and keys of earlier configurations by source.
     """
     settings = config.sources[delivery.source]
     case = VerificationCase(
@@ -62,7 +63,7 @@ def diagnose(
 
 
 def _secrets(settings: Source, config: Config, retired: Mapping[str, Iterable[SecretStr]]) -> Iterator[Guess]:
-    """Yield the source's own secrets, its retired ones and those of other sources, without duplicates."""
+    """Yield the source's secrets, then its retired ones, then those of other sources. No duplicates."""
     yield from _guesses(
         (getattr(settings, "secrets", ()), None), *_foreign(settings, config, retired, "secrets")
     )

@@ -1,7 +1,7 @@
 """Guess the URLs that a sender may have signed instead of the expected one. Pure.
 
-A proxy may terminate TLS, rename the host, add or remove a port, a slash, a prefix or the query. `public_url`
-may also differ from the URL in the CRM's settings.
+A proxy may terminate TLS, rename the host, or add or remove a port, a slash, a prefix or the query. The
+`public_url` may also differ from the URL in the settings of the CRM.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PATH_HEADERS = ("x-original-uri", "x-forwarded-uri", "x-rewrite-url", "x-origin
 
 
 def addresses(delivery: Delivery) -> tuple[Guess, ...]:
-    """Return the expected URL, then other likely URLs, those with the fewest differences first."""
+    """Return the expected URL, then other likely URLs, the ones with the fewest differences first."""
     parts = urlsplit(delivery.url)
     choices = (
         _once((parts.scheme, "https", "http")),
@@ -55,7 +55,7 @@ def _finding(delivery: Delivery, url: str) -> Finding:
 
 
 def without_secrets(url: str, url_key: str | None) -> str:
-    """Return a URL with `{url_key}` for its key and `?…` for its query.
+    """Return a URL with `{url_key}` in place of its key and `?…` in place of its query.
 
     Both may contain secrets, and the query customer data.
     """

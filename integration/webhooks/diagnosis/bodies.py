@@ -1,4 +1,4 @@
-"""Guess the bodies that a sender may have signed before a proxy rewrote them. Pure and bounded."""
+"""Guess the bodies that a sender may have signed before a proxy changed them. Pure and bounded."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ LARGEST = 256 * 1024
 
 
 def bodies(body: bytes) -> tuple[Guess, ...]:
-    """Return the received body, then bodies that may have been signed instead.
+    """Return the received body, then other bodies that may have been signed.
 
-    For a body over 256 KiB only the received one is returned, because rewriting it would cost too much.
+    For a body over 256 KiB only the received one is returned, because computing others would take too long.
     """
     guesses = [Guess(body)]
     if len(body) > LARGEST:

@@ -1,6 +1,6 @@
-"""The values of a diagnosis: findings, and the guesses that lead to them. Frozen.
+"""The values of a diagnosis: the findings, and the guesses that lead to them.
 
-Facts are numbers, configured names, header names and URLs without key and query. They contain no secrets,
+Facts are numbers, configured names, header names, and URLs without key and query. They contain no secrets,
 digests or parts of a body.
 """
 
@@ -51,7 +51,7 @@ Cause = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One cause of a failed verification, with its facts."""
+    """A cause of a failed verification, with its facts."""
 
     cause: Cause
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -59,7 +59,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """The causes of a failed verification. `proved` is True if it would succeed without these causes."""
+    """The causes of a failed verification.
+
+    `proved` is True if the verification would succeed without these causes.
+    """
 
     findings: tuple[Finding, ...]
     proved: bool
@@ -67,7 +70,7 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """A value that the sender may have used. `finding` is the cause if it matches, or None."""
+    """A value that the sender may have used. `finding` is the cause if the guess is right, or None."""
 
     value: Any = field(repr=False)
     finding: Finding | None = None
@@ -77,8 +80,8 @@ class Guess:
 class VerificationCase:
     """The input of a diagnosis: a delivery that was not verified, and the guesses to try.
 
-    `secrets` begins with the secrets of its source. `keys` has the `url_key` of every source. `now` is aware.
-    `organizations` maps the organisation of every other source to the source's name.
+    `secrets` begins with the secrets of the delivery's source. `keys` has the `url_key` of every source.
+    `now` is aware. `organizations` has the names of the other Salesforce sources by their organisation id.
     """
 
     delivery: Delivery
@@ -91,7 +94,10 @@ class VerificationCase:
 
 
 def concluded(before: tuple[Finding, ...], found: tuple[Finding, ...] | None) -> Diagnosis:
-    """Return the diagnosis for earlier findings and the result of a search, which is None without a match."""
+    """Return the diagnosis for earlier findings and the result of a search.
+
+    The result is None if the search found no match.
+    """
     if found is None:
         return Diagnosis((*before, Finding("unknown")), proved=False)
     return Diagnosis((*before, *found), proved=True)

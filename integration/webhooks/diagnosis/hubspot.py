@@ -1,6 +1,6 @@
 """Diagnose HubSpot's signatures. Pure.
 
-v3 covers method, URL, body and time. v2 covers all but the time. v1 covers only the body.
+v3 covers method, URL, body and time. v2 covers method, URL and body. v1 covers only the body.
 """
 
 from __future__ import annotations
@@ -85,7 +85,10 @@ def _diagnose_older(case: VerificationCase) -> Diagnosis:
 
 
 def _of_version(case: VerificationCase, version: str, version_header: str) -> tuple[Finding, ...]:
-    """Return the findings about the signature's version. `version_header` is that header's value."""
+    """Return the findings about the signature's version.
+
+    `version_header` is the value of the header with the version.
+    """
     if not version_header:
         return (Finding("missing header", {"header": _VERSION}),)
     named = case.settings.signatures if isinstance(case.settings, HubspotSource) else ()

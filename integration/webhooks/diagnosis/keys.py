@@ -1,4 +1,4 @@
-"""Diagnose credentials that are sent in plain text: a `url_key`, a bearer token, a password. Pure."""
+"""Diagnose credentials that are sent as plain text: a `url_key`, a bearer token, a password. Pure."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ def _near_key(key: str, expected: str) -> Finding:
 
 
 def known_credential(credential: str, secrets: Sequence[Guess]) -> Finding | None:
-    """Return the finding for a known credential, or None. Quotes and words such as "Bearer" are ignored."""
+    """Return the finding for a known credential, or None.
+
+    Quotes, spaces and words such as "Bearer" around it are ignored.
+    """
     for padded in (False, True):
         text = _bare(credential) if padded else credential
         for guess in secrets:

@@ -17,7 +17,7 @@ _ID = re.compile(r"[A-Za-z0-9]{15}([A-Za-z0-9]{3})?")
 
 
 def diagnose(case: VerificationCase) -> Diagnosis:
-    """Return the diagnosis of a message whose `url_key` was right."""
+    """Return the diagnosis of a message with the right `url_key`."""
     try:
         organization = organization_of(case.delivery)
     except UnreadableError:

@@ -58,7 +58,7 @@ def diagnose(case: VerificationCase) -> Diagnosis:
 
 
 def _missing(case: VerificationCase, header: str) -> Diagnosis:
-    """Return the diagnosis for a missing header, with similar headers that were sent."""
+    """Return the diagnosis for a missing header. It names similar headers that were sent."""
     wanted = header_name(header)
     alike = [
         safe_header_name(name)
@@ -100,7 +100,7 @@ def _standard(case: VerificationCase, settings: JsonSource) -> Diagnosis:  # noq
 
 
 def _standard_keys(guess: Guess) -> list[Guess]:
-    """Return the possible keys of a secret: the key by the specification, and the secret as plain text."""
+    """Return the possible keys of a secret: by the specification, and as plain text."""
     text = guess.value.strip()
     plain = guess.finding or Finding("secret as text")
     keys = [Guess(standard_key(SecretStr(text)), guess.finding)]
@@ -131,7 +131,7 @@ def _hmac(case: VerificationCase, settings: JsonSource) -> Diagnosis:
 
 
 def _missing_part(case: VerificationCase, settings: JsonSource) -> Diagnosis | None:
-    """Return the diagnosis if a header of the signature is not configured or not sent."""
+    """Return the diagnosis if a header of the signature is not configured or not sent, else None."""
     if not settings.header:
         return Diagnosis((Finding("not configured", {"what": "header"}),), proved=False)
     in_headers = () if settings.timestamp in IN_THE_HEADER else (settings.timestamp,)
@@ -153,7 +153,7 @@ def _time_findings(case: VerificationCase, settings: JsonSource) -> tuple[Findin
 
 
 def _listed(text: str) -> tuple[SentDigest, ...]:
-    """Return the digests of a header in the form `t=…,v1=…`, which Stripe and Calendly use."""
+    """Return the digests of a header of the form `t=…,v1=…`, as Stripe and Calendly send it."""
     parts = [part.strip() for part in text.split(",")]
     if not any(part.startswith("t=") for part in parts):
         return ()
@@ -185,7 +185,7 @@ def _hmac_search(
 
 
 def _contents(case: VerificationCase, settings: JsonSource) -> tuple[Guess, ...]:
-    """Return guesses of the text that the source expects to be signed, one for each guess of the body."""
+    """Return guesses of the signed text, one for each guess of the body."""
     guesses = []
     for guess in bodies(case.delivery.body):
         delivery = replace(case.delivery, body=guess.value)
@@ -202,7 +202,7 @@ def _digest_by(algorithm: str) -> Callable[[str, bytes], bytes]:
 
 
 def _timed(case: VerificationCase) -> tuple[Guess, ...]:
-    """Return guesses of the body after a timestamp, which some senders sign to prevent replays."""
+    """Return guesses of a text with a timestamp before the body. Some senders sign it to prevent replays."""
     guesses = []
     for name, value in case.delivery.headers.items():
         for stamp in _stamps(name, value):
@@ -271,7 +271,7 @@ def _of_word(case: VerificationCase, word: str) -> Diagnosis:
 
 
 def _other_scheme(case: VerificationCase, word: str, scheme: str, rest: str) -> Diagnosis:
-    """Return the diagnosis for an Authorization header with another scheme than the expected one."""
+    """Return the diagnosis for an Authorization header with an unexpected scheme."""
     facts = {"found": safe_header_name(scheme), "expected": word}
     scheme_finding = Finding("scheme", facts)
     if _is_ours(case, rest.strip()):

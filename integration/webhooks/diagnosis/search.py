@@ -1,6 +1,6 @@
-"""Search for the changes that make a digest match: none, then one, then two. Pure and bounded by a budget.
+"""Search for the fewest changes that make a digest match: none, one or two. Pure.
 
-Comparisons take constant time, as in the verification.
+A budget limits the number of digests. Comparisons take constant time, as in the verification.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _PREFIX = re.compile(r"\A(?:(?:sha1|sha256|sha512|hmac|v\d+)[=,: ]\s*|\"|')", re
 
 
 class SearchBudget:
-    """The remaining number of digests and bytes to hash for one diagnosis."""
+    """The number of digests and of bytes that a diagnosis may still compute."""
 
     def __init__(self) -> None:
         self._digests = MOST_DIGESTS
         self._bytes = MOST_BYTES
 
     def spend(self, size: int) -> bool:
-        """Count a digest over `size` bytes. Return False if the budget is exceeded."""
+        """Deduct a digest over `size` bytes. Return False if the budget is exceeded."""
         self._digests -= 1
         self._bytes -= size
         return self._digests >= 0 and self._bytes >= 0
@@ -56,10 +56,10 @@ def search(
     sent_digests: Sequence[bytes],
     budget: SearchBudget,
 ) -> tuple[Finding, ...] | None:
-    """Return the findings of the fewest changes for which `digest` returns one of `sent_digests`, or None.
+    """Return the findings of the fewest changes with which `digest` returns one of `sent_digests`.
 
-    Each dimension lists guesses for one argument of `digest`, in its order. The result is empty if the
-    digest matches without changes.
+    Each dimension has the guesses for one argument of `digest`, in the order of the arguments. Return an
+    empty result if the digest matches without changes, None if nothing matches.
     """
     for combination in _by_changes(dimensions):
         values = [guess.value for guess in combination]
@@ -86,7 +86,7 @@ def _size(value: Any) -> int:
 
 
 def read_digests(text: str) -> tuple[SentDigest, ...]:
-    """Return the possible digests in a text, in hex or base64, with or without a prefix or quotes."""
+    """Return the possible digests in a text: hex or base64, with or without prefix or quotes."""
     digests = []
     prefix = _PREFIX.match(text)
     bare = text[prefix.end() :] if prefix else text

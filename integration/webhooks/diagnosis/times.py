@@ -1,4 +1,4 @@
-"""Diagnose timestamps: too old, too early, in another unit, or not a number. Pure."""
+"""Diagnose timestamps: too old, in the future, in another unit, or not a number. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LONGEST = 20
 
 
 def time_findings(timestamp: str, unit: str, now: datetime) -> tuple[Finding, ...]:
-    """Return the findings about a timestamp in `unit`; none if it is fresh. `now` is aware."""
+    """Return the findings about a timestamp in `unit`, none if it is fresh. `now` is aware."""
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= _LONGEST):
         return (Finding("time unreadable", {"expected": unit}),)
     off = _off(timestamp, unit, now)

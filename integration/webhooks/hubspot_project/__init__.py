@@ -1,4 +1,4 @@
-"""A HubSpot project app for a source: its files, and the update of files that were edited. Pure."""
+"""The files of a HubSpot project app for a source, and the update of edited files. Pure."""
 
 from integration.webhooks.hubspot_project.files import project_files
 from integration.webhooks.hubspot_project.update import updated_files

@@ -43,8 +43,8 @@ _LONGEST_NAME: Final = 40  # a uid has 64 characters at most (@hubspot/project-p
 def project_files(source: HubspotSource, routes: Sequence[Route]) -> dict[str, dict[str, Any]]:
     """Return the JSON of each file by its path in the project.
 
-    Without a route that needs subscriptions, there is no webhooks file. Raise RingbackError if the source
-    has no https `public_url`.
+    There is no webhooks file if no route needs subscriptions. Raise RingbackError if the source has no https
+    `public_url`.
     """
     url = source.public_url
     if url is None or not url.startswith("https://"):
@@ -96,7 +96,7 @@ def _webhooks(uid: str, url: str, subscriptions: Mapping[str, Sequence[dict[str,
 
 
 def _subscriptions(source: HubspotSource, routes: Sequence[Route]) -> dict[str, list[dict[str, Any]]]:
-    """Return the subscriptions by the format of their events. `object.…` is the newer one."""
+    """Return the subscriptions by event format. `object.…` is HubSpot's newer format."""
     found: dict[str, list[dict[str, Any]]] = {"crmObjects": [], "legacyCrmObjects": []}
     for subscription in (each for route in routes for each in _of_route(source, route)):
         newer = subscription["subscriptionType"].startswith(f"{_ANY_OBJECT}.")
@@ -121,14 +121,14 @@ def _of_route(source: HubspotSource, route: Route) -> Iterator[dict[str, Any]]:
 
 
 def _object_types(source: HubspotSource, route: Route) -> list[str]:
-    """Return the objects that `when` names by their type ids, else that of the lookup, else contacts."""
+    """Return the objects whose type ids are in `when`, else the lookup's object, else contacts."""
     looked_up = None if source.lookup is None else source.lookup.object
     named = compared_with([route], "objectTypeId") or (looked_up or HUBSPOT_CONTACTS,)
     return [_OBJECT_TYPES.get(hubspot_object(each), each) for each in named]
 
 
 def _scopes(source: HubspotSource, subscriptions: Mapping[str, Sequence[dict[str, Any]]]) -> list[str]:
-    """Return the scopes to read contacts, what the lookup reads, and what the subscriptions report."""
+    """Return the scopes for contacts, for the records of the lookup, and for the subscriptions."""
     looked_up = () if source.lookup is None else (source.lookup.object, source.lookup.associated)
     newer = (hubspot_object(each["objectType"]) for each in subscriptions["crmObjects"])
     older = (each["subscriptionType"].partition(".")[0] for each in subscriptions["legacyCrmObjects"])

@@ -1,6 +1,7 @@
-"""Updates the files of a project without losing edits: a merge of three versions. Pure.
+"""Updates the files of a project and keeps edits: a three-way merge. Pure.
 
-`base` is what was generated last, `new` what is generated now, and `current` the files as they are.
+`base` is the previously generated version, `new` the version generated now, and `current` the files as they
+are.
 """
 
 from __future__ import annotations
@@ -23,11 +24,10 @@ _SUBSCRIPTION_LISTS: Final = ("crmObjects", "legacyCrmObjects")
 def updated_files(
     base: Mapping[str, Any], new: Mapping[str, Any], current: Mapping[str, Any]
 ) -> tuple[Files, Files]:
-    """Return the files to write and the `base` of the next update.
+    """Return the files to write, and the `base` of the next update.
 
-    An edited value stays, and so does what was added. What was deleted is not generated again. A
-    subscription that no route needs any more becomes inactive: HubSpot rejects an upload in which a
-    subscription is missing.
+    Edited and added values stay. Deleted values are not generated again. A subscription that no route needs
+    any more becomes inactive, because HubSpot rejects an upload in which a subscription is missing.
     """
     generated = _with_inactive(base, new)
     files = {
@@ -39,7 +39,7 @@ def updated_files(
 
 
 def _with_inactive(base: Mapping[str, Any], new: Mapping[str, Any]) -> Files:
-    """Return the new files, with the subscriptions of the base that they lack as inactive ones."""
+    """Return the new files. Subscriptions that only the base has are added as inactive ones."""
     files = {path: json.loads(json.dumps(content)) for path, content in new.items()}
     for path, content in base.items():
         old = content.get("config", {}).get("subscriptions")
@@ -73,7 +73,7 @@ def _merged_tables(base: dict[str, Any], new: dict[str, Any], current: dict[str,
 
 
 def _by_identity(items: list[Any]) -> dict[str, Any]:
-    """Return the items of a list by identity. Of several that are alike, each has a number."""
+    """Return the items of a list by identity. Items with the same identity are numbered."""
     found: dict[str, Any] = {}
     counts: Counter[str] = Counter()
     for item in items:
@@ -84,7 +84,7 @@ def _by_identity(items: list[Any]) -> dict[str, Any]:
 
 
 def _identity(item: Any) -> str:
-    """Return the identity of a list's item as text: the keys that identify it, else the whole item."""
+    """Return a text that identifies a list's item: the keys that identify it, else the whole item."""
     if isinstance(item, dict):
         definition = item.get("typeDefinition")
         named = definition.get("name") if isinstance(definition, dict) else None

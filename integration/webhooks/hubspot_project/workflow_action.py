@@ -30,9 +30,10 @@ _OUTPUTS: Final = {"delivery": "Delivery", "recall_id": "Callback id", "outcome"
 
 @dataclass(frozen=True, slots=True)
 class ActionInput:
-    """A field that the user of a workflow fills in. With `options` or `is_account` it is a drop-down.
+    """A field that the user of a workflow fills in.
 
-    HubSpot asks the receiver for the options of a field that names the account.
+    With `options` or `is_account` it is a drop-down. HubSpot requests the options of an `is_account` field
+    from the receiver.
     """
 
     name: str
@@ -47,7 +48,7 @@ def reads_inputs(routes: Sequence[Route]) -> bool:
 
 
 def route_for_action(source: str, accounts: Sequence[str]) -> str:
-    """Return the table `[[routes]]` that reads the action's fields."""
+    """Return a `[[routes]]` table, as text, that reads the fields of the action."""
     return f"""[[routes]]
 name = "callback from a workflow"
 source = "{source}"
@@ -61,10 +62,10 @@ recall_date = "{{{{ event.inputFields.date }}}}\""""
 
 
 def workflow_action(uid: str, url: str, routes: Sequence[Route]) -> dict[str, Any]:
-    """Return the definition of the action.
+    """Return the definition of the action, with the fields that the routes read.
 
-    Its fields are those that the routes read. If they read none, the fields are account, campaign, customer,
-    telephone and date, as `route_for_action` reads them.
+    If they read none, the fields are account, campaign, customer, telephone and date, as in
+    `route_for_action`.
     """
     inputs = _inputs(routes) or _usual_inputs()
     config: dict[str, Any] = {

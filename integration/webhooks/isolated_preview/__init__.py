@@ -1,5 +1,5 @@
-"""Runs previews of routes in the helper, where a template that takes too long is killed.
+"""Runs previews of routes in a helper process, which is killed if a template takes too long.
 
-`previews` is the side of the web process, `worker` the program of the helper, `work` what it does, and
-`plain_values` what passes between them.
+`previews` runs in the web process, `worker` and `work` in the helper. `plain_values` converts the values that
+they exchange.
 """

@@ -40,7 +40,7 @@ def plain_config(config: Config) -> dict[str, Any]:
 
 
 def config_of(plain: dict[str, Any]) -> Config:
-    """Return a configuration from `plain_config`."""
+    """Return the configuration for the result of `plain_config`."""
     return Config.model_validate({**plain, "vars": _toml_of(plain["vars"])})
 
 
@@ -64,7 +64,7 @@ def _toml_of(plain: Any) -> Any:
 
 
 def plain_delivery(delivery: Delivery) -> dict[str, Any]:
-    """Return a delivery without its body."""
+    """Return a delivery as JSON values, without its body."""
     return {
         "id": delivery.id,
         "source": delivery.source,
@@ -74,20 +74,20 @@ def plain_delivery(delivery: Delivery) -> dict[str, Any]:
 
 
 def delivery_of(plain: dict[str, Any], body: str = "") -> Delivery:
-    """Return a delivery from `plain_delivery`, with another body."""
+    """Return the delivery for the result of `plain_delivery`, with `body` as its body."""
     received_at = datetime.fromisoformat(plain["received_at"])
     encoded = body.encode("utf-8", "replace")
     return Delivery(**{**plain, "received_at": received_at}, method="POST", url="", body=encoded)
 
 
 def plain_event(event: Event) -> dict[str, Any]:
-    """Return an event."""
+    """Return an event as JSON values."""
     plain = {field.name: getattr(event, field.name) for field in fields(event)}
     return {**plain, "occurred_at": event.occurred_at and event.occurred_at.isoformat()}
 
 
 def event_of(plain: dict[str, Any]) -> Event:
-    """Return an event from `plain_event`."""
+    """Return the event for the result of `plain_event`."""
     occurred_at = plain["occurred_at"]
     return Event(**{**plain, "occurred_at": occurred_at and datetime.fromisoformat(occurred_at)})
 

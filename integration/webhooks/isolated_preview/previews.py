@@ -1,4 +1,4 @@
-"""Previews of drafts, and plans of parked events, from the helper of a web process."""
+"""Runs previews of drafts, and plans parked events, in the helper of a web process."""
 
 from __future__ import annotations
 
@@ -44,11 +44,10 @@ _NAME: Final = "ringback.previews"
 
 
 class Previews:
-    """The previews of a web process. Their templates run in its helper, for at most `limits.seconds` each.
+    """The previews of a web process. Each one runs in the helper, for at most `limits.seconds`.
 
-    Planning begins no event after `plan_seconds`. Each method raises
-    TooMuchWorkError, HelperFailedError and ClientLeftError. A preview also raises WorkOverranError and
-    WorkFailedError.
+    `plan` begins no event after `plan_seconds`. Each method raises TooMuchWorkError, HelperFailedError and
+    ClientLeftError. A preview also raises WorkOverranError and WorkFailedError.
     """
 
     def __init__(self, limits: Limits = LIMITS, plan_seconds: float = PLAN_SECONDS) -> None:
@@ -57,11 +56,11 @@ class Previews:
         self._helper = HelperProcess(COMMAND)
 
     def start(self) -> None:
-        """Start the helper in the background, because a preview is likely to follow."""
+        """Start the helper in the background, so that the first preview need not wait for it."""
         self._helper.start()
 
     def stop(self) -> None:
-        """End the helper. The next preview starts another one."""
+        """End the helper. The next preview starts another helper."""
         self._helper.stop()
 
     def try_draft(
@@ -97,7 +96,7 @@ class Previews:
     def plan_in_time(
         self, config: Config, caller: Caller, stored: Sequence[StoredEvents], now: datetime
     ) -> list[EventPlan | None]:
-        """Return the plans as `plan` does, but None for the events that there was no time for."""
+        """Return the plans as `plan` does, but None for events for which no time was left."""
         with self._helper.slot(caller) as slot:
             until = time.monotonic() + self._plan_seconds
             try:
@@ -141,11 +140,11 @@ def _too_slow(stored: StoredEvents) -> Parked:
 
 
 def install(app: Flask, previews: Previews) -> None:
-    """Add previews to an application."""
+    """Attach previews to a Flask application."""
     app.extensions[_NAME] = previews
 
 
 def app_previews() -> Previews:
-    """Return the previews of the present application."""
+    """Return the previews of the current Flask application."""
     previews: Previews = current_app.extensions[_NAME]
     return previews

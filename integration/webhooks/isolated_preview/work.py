@@ -1,4 +1,4 @@
-"""The work of the helper: JSON values in, JSON values out. Pure, but for the clock of `compare_draft`."""
+"""The work of the helper, from JSON values to JSON values. Pure, but `compare_draft` reads the clock."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def prepare(plain: dict[str, Any]) -> CompiledRoutes:
 def try_draft(present: CompiledRoutes, value: dict[str, Any]) -> dict[str, Any]:
     """Return the faults of a draft, else its result for the first events of a sample or a stored delivery.
 
-    `unreadable` is the reason why the sample cannot be parsed. `more` is the number of further events.
+    `unreadable` is the reason if the sample cannot be parsed. `more` is the number of further events.
     """
     found: dict[str, Any] = {"faults": [], "previews": [], "more": 0, "unreadable": ""}
     try:
@@ -66,9 +66,9 @@ def _events(present: CompiledRoutes, delivery: Any, stored: list[dict[str, Any]]
 
 
 def compare_draft(present: CompiledRoutes, value: dict[str, Any]) -> dict[str, Any]:
-    """Return the faults of a draft, else the comparison with the current routes for each of the events.
+    """Return the faults of a draft, else the comparison with the current routes for each event.
 
-    It ends after `seconds`, with the events that it has looked at. Then `in_time` is False.
+    After `seconds`, return the comparisons so far, with `in_time` set to False.
     """
     try:
         tried = routes_of(present.config, Draft(**value["draft"]))

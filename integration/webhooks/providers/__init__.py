@@ -1,7 +1,6 @@
-"""The kinds of sources: one module each, with the five functions of `SourceKind`.
+"""The kinds of sources: one module each, with the five functions of `SourceKind`. Pure.
 
-`SOURCES` is the registry. Its keys are the values of `kind` in the configuration. The modules are pure: they
-do no I/O and read no clock.
+`SOURCES` is the registry. Its keys are the values of `kind` in the configuration.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ __all__ = ["SOURCES", "SourceKind"]
 
 
 class SourceKind(Protocol):
-    """The functions of a module for a kind of source. `settings` is the source's configuration table."""
+    """The functions that a module for a kind of source has. `settings` is the source's configuration."""
 
     def verify(self, delivery: Delivery, settings: Any, now: datetime) -> str:
         """Return the proof of a verified delivery. `now` is aware. Raise NotVerifiedError (401).
 
-        UnreadableError (400) and UnsupportedTypeError (415) are raised only if part of the proof is in the
-        body, and only after the rest of the proof has been verified.
+        If part of the proof is in the body, also raise UnreadableError (400) or UnsupportedTypeError (415),
+        but only after the rest of the proof has been verified.
         """
 
     def read(self, delivery: Delivery, settings: Any) -> tuple[Event, ...]:
@@ -35,18 +34,18 @@ class SourceKind(Protocol):
         """
 
     def acknowledge(self, delivery: Delivery, settings: Any, outcome: Answer | ErrorAnswer) -> Reply:
-        """Return the response in the form that this sender expects. Never raises."""
+        """Return the response in the format that this sender expects. Never raises."""
 
     def sign(
         self, body: bytes, settings: Any, *, url: str, method: str, message_id: str, now: datetime
     ) -> dict[str, str]:
         """Return the headers that the sender would send with `body`, including the content type.
 
-        They contain the proof, and for some schemes the secret itself, so they must not be logged.
+        They contain the proof, for some schemes the secret itself. Do not log them.
         """
 
     def keep(self, delivery: Delivery, settings: Any) -> bytes:
-        """Return the body to store. It has no credentials, and `read` returns the same events for it."""
+        """Return the body to store, without credentials. `read` returns the same events for it."""
 
 
 SOURCES: dict[str, SourceKind] = {

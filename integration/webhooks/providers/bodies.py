@@ -1,6 +1,6 @@
 """Parse bodies into JSON values: JSON, forms, multipart forms and query strings, within `domain.limits`.
 
-Errors are UnreadableError. They contain the place and a description of the error, never the body's text.
+Raise UnreadableError with the place and a description of the error, but no text of the body.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _XML_TYPE = re.compile(r"(application|text)/([a-z0-9.!#$&^_-]+\+)?xml")
 def read_body(delivery: Delivery) -> Any:
     """Return the value of a JSON or form body. Raise UnsupportedTypeError or UnreadableError.
 
-    JSON is also read where the sender calls it a form or plain text. A form is a mapping of texts, see
-    `integration.mapping.forms`.
+    JSON is also read if the content type is that of a form or of plain text. A form becomes a mapping of
+    texts, see `integration.mapping.forms`.
     """
     if delivery.content_type == MULTIPART_TYPE:
         return _form(read_parts(delivery))
@@ -39,12 +39,12 @@ def read_body(delivery: Delivery) -> Any:
     if body.lstrip()[:1] in {b"{", b"["}:
         return read_json(body)
     if b"\0" in body:  # a form encodes NUL as %00, so a raw NUL indicates UTF-16
-        raise UnreadableError("form", "a NUL byte", "UTF-8")
+        raise UnreadableError("form", "a text with a NUL byte", "UTF-8")
     return _form(fields_of(body.strip(), charset if extends_ascii(charset) else "utf-8"))
 
 
 def read_query(query: str) -> dict[str, Any]:
-    """Return the parameters of a query string, as those of a form. Raise UnreadableError."""
+    """Return the parameters of a query string, in the form of `read_body`. Raise UnreadableError."""
     return _form(fields_of(query.encode("latin-1", "replace")))
 
 
@@ -67,21 +67,24 @@ def require_xml_type(delivery: Delivery) -> None:
 
 def _require_type(delivery: Delivery, pattern: re.Pattern[str], allowed: str) -> None:
     if delivery.content_type and not pattern.fullmatch(delivery.content_type):
-        raise UnsupportedTypeError("content-type", "another type", allowed)
+        raise UnsupportedTypeError("content-type", "not supported", allowed)
 
 
 def json_of(delivery: Delivery) -> Any:
-    """Return the value of a JSON body in the charset that it declares. Raise the errors of `read_body`."""
+    """Return the value of a JSON body, decoded by the charset of its content type.
+
+    Raise UnsupportedTypeError or UnreadableError.
+    """
     require_json_type(delivery)
     return read_json(delivery.body, charset_of(delivery.headers.get("content-type", "")))
 
 
 def read_json(body: bytes, charset: str = "utf-8") -> Any:
-    """Return the value of a JSON text in a charset. Raise the errors of `parse_json`."""
+    """Return the value of a JSON text in a charset. Raise UnreadableError."""
     return parse_json(utf8(body, charset))
 
 
 def require_few(events: int) -> None:
-    """Raise UnreadableError for more events than MAX_EVENTS."""
+    """Raise UnreadableError if there are more than MAX_EVENTS events."""
     if events > MAX_EVENTS:
-        raise UnreadableError("body", f"{events} events", f"at most {MAX_EVENTS} in one delivery")
+        raise UnreadableError("body", f"a list of {events} events", f"at most {MAX_EVENTS} in one delivery")

@@ -1,7 +1,7 @@
 """HubSpot: app subscriptions, the workflow action "Send a webhook", custom workflow actions. Pure.
 
-Nothing here calls HubSpot. `Event.lookup_id` is the id of the record that a worker reads before mapping.
-Source: https://developers.hubspot.com/docs/api/webhooks and …/webhooks/validating-requests.
+This module does not call HubSpot. `Event.lookup_id` is the id of the record that a worker reads before
+mapping. Source: https://developers.hubspot.com/docs/api/webhooks and …/webhooks/validating-requests.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ _RECORD_TYPES = frozenset({"contact", "company", "deal", "ticket", "product", "l
 def verify(delivery: Delivery, settings: HubspotSource, now: datetime) -> str:
     """Return the proof. Raise NotVerifiedError if HubSpot did not sign the delivery with one of the secrets.
 
-    If a v3 signature is present, it alone decides, regardless of `signatures`, because it covers method, URL
-    and time. v2 does not cover the time, v1 neither the time nor the URL. Both are accepted only if
-    `signatures` contains them.
+    If a v3 signature is present, only v3 is checked, regardless of `signatures`, because v3 covers method,
+    URL and time. v2 does not cover the time, and v1 neither the time nor the URL. Both are accepted only if
+    they are in `signatures`.
     """
     require_url_key(delivery, settings.url_key)
     if _SIGNATURE_V3.lower() in delivery.headers:
@@ -76,7 +76,7 @@ def verify(delivery: Delivery, settings: HubspotSource, now: datetime) -> str:
 
 
 def signed_uri(url: str) -> str:
-    """Return the URL as HubSpot signs it with v3: with twelve escapes decoded once."""
+    """Return the URL as HubSpot signs it with v3, with twelve percent-escapes decoded once."""
     return _SIGNED_DECODED.sub(lambda escape: chr(int(escape[1], 16)), url)
 
 
@@ -114,23 +114,24 @@ def _verify_v3(delivery: Delivery, settings: HubspotSource, now: datetime) -> st
 def _verify_older(delivery: Delivery, settings: HubspotSource) -> str:
     named = [version for version in _OLDER if version in settings.signatures]
     if not named:
-        raise NotVerifiedError("signature v3", f"the header {_SIGNATURE_V3} is absent")
+        raise NotVerifiedError("signature v3", f"the header {_SIGNATURE_V3} is missing")
     check = f"signature {' or '.join(named)}"
     version = required_header(delivery, _VERSION, check)
     if version not in named:
-        raise NotVerifiedError(
-            check, f"the header {_VERSION} gives a version that `signatures` does not name"
-        )
+        raise NotVerifiedError(check, f"the header {_VERSION} names a version that is not in `signatures`")
     signature = required_header(delivery, _SIGNATURE, check)
     expected = [_OLDER[version](secret_bytes(secret), delivery) for secret in settings.secrets]
     return _require_match(signature, expected, f"signature {version}", len(settings.secrets))
 
 
 def _require_match(signature: str, expected: list[bytes], check: str, secrets: int) -> str:
-    """Return the proof with the number of the secret. `expected` repeats the secrets once or more."""
+    """Return the proof with the number of the secret. Raise NotVerifiedError.
+
+    `expected` has one signature for each secret, or several such series.
+    """
     place = place_of(signature.encode(), expected)
     if place is None:
-        raise NotVerifiedError(check, "no configured secret gives this signature")
+        raise NotVerifiedError(check, "the signature does not match any of the configured `secrets`")
     return by_secret(check, place % secrets, secrets)
 
 
@@ -138,10 +139,10 @@ def _require_match(signature: str, expected: list[bytes], check: str, secrets: i
 
 
 def read(delivery: Delivery, settings: HubspotSource) -> tuple[Event, ...]:
-    """Return an event for each item of an app subscription's array, or one event for an action's object.
+    """Return one event for each item of an app subscription's array, or one event for an action's object.
 
-    An item that is not an object becomes an event with that value, so that only this event is parked.
-    Raise UnsupportedTypeError or UnreadableError.
+    An item that is not an object becomes an event with that value, so that only this event is parked. Raise
+    UnsupportedTypeError or UnreadableError.
     """
     body = json_of(delivery)
     if isinstance(body, list):
@@ -194,7 +195,7 @@ def _is_custom_action(body: Any) -> bool:
 
 
 def _moment(value: Any) -> datetime | None:
-    """Return the moment of milliseconds since 1970, aware, UTC, or None for other values."""
+    """Return the time (aware, UTC) of milliseconds since 1970, None for any other value."""
     if isinstance(value, bool) or not isinstance(value, int):
         return None
     try:
@@ -204,7 +205,7 @@ def _moment(value: Any) -> datetime | None:
 
 
 def _record_id(data: dict[str, Any]) -> str | None:
-    """Return the id of the record of an event or an action, or None. Custom actions have it in `object`."""
+    """Return the id of the record of an event or action, or None. Custom actions have it in `object`."""
     inner = data.get("object")
     tables = (data, inner if isinstance(inner, dict) else {})
     values = (table.get(name) for table in tables for name in ("objectId", "hs_object_id", "vid"))
@@ -212,7 +213,7 @@ def _record_id(data: dict[str, Any]) -> str | None:
 
 
 def _lookup_id(data: dict[str, Any], lookup: HubspotLookup) -> str | None:
-    """Return the id of an event's record for the lookup, or None if the lookup does not read it."""
+    """Return the id for the lookup of an event's record, None if the lookup does not read it."""
     kind = str(data.get("subscriptionType", "")).partition(".")[0]
     name = data.get("objectTypeId") if kind == "object" else kind if kind in _RECORD_TYPES else None
     if not isinstance(name, str) or not is_hubspot_object(name) or not _is_id(data.get("objectId")):
@@ -230,8 +231,8 @@ def acknowledge(delivery: Delivery, settings: HubspotSource, outcome: Answer | E
     """Return a 202 response with ids and counts; for a custom workflow action, 200 with its `outputFields`.
 
     `outputFields` has `delivery`, `recall_id` (may be empty), `outcome` (`recall`, `cancelled`, `too_late`,
-    `parked` or `ignored`) and `hs_execution_state`. The state is `FAIL_CONTINUE` for a parked event, so that
-    the workflow's history shows the failure and the workflow continues, else `SUCCESS`.
+    `parked` or `ignored`) and `hs_execution_state`. For a parked event the state is `FAIL_CONTINUE`, so that
+    the history of the workflow shows the failure and the workflow continues, else `SUCCESS`.
     """
     if isinstance(outcome, ErrorAnswer):
         return problem(outcome, _workflow_retry_after(delivery, outcome))
@@ -285,7 +286,7 @@ def sign(
     message_id: str,  # noqa: ARG001  (HubSpot sends no message id in a header)
     now: datetime,
 ) -> dict[str, str]:
-    """Return the headers that HubSpot would send, signed with the first secret and the newest version."""
+    """Return the headers that HubSpot would send, signed with the first secret and newest version."""
     delivery = Delivery(
         id="", source=settings.name, method=method, url=url, headers={}, body=body, received_at=now
     )
@@ -300,5 +301,5 @@ def sign(
 
 
 def keep(delivery: Delivery, settings: HubspotSource) -> bytes:  # noqa: ARG001  (one shape for all sources)
-    """Return the whole body, because it contains no credentials."""
+    """Return the whole body. It contains no credentials."""
     return delivery.body

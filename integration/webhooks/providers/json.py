@@ -1,7 +1,7 @@
 """Any system that can POST JSON or a form: Zapier, Make, n8n, Zendesk, Pipedrive, Typeform, scripts. Pure.
 
 The configuration sets the verification (`verify`), the place of a list of events (`events`) and the id of an
-event (`dedup_key`). If the template of `dedup_key` fails, only its event has no key.
+event (`dedup_key`). An event for which the template of `dedup_key` fails has no id.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _TEMPLATE_FAILS = (UnmappableError, ValueError, orjson.JSONEncodeError)
 
 
 def verify(delivery: Delivery, settings: JsonSource, now: datetime) -> str:
-    """Return the proof. Raise NotVerifiedError if the configured scheme or the `url_key` does not match."""
+    """Return the proof. Raise NotVerifiedError if the scheme in `verify` or the `url_key` does not match."""
     require_url_key(delivery, settings.url_key)
     if not settings.secrets and settings.verify in NEEDS_SECRETS:
         raise NotVerifiedError(settings.verify, "the source has no `secrets` configured")
@@ -82,10 +82,10 @@ def read(delivery: Delivery, settings: JsonSource) -> tuple[Event, ...]:
 
 
 def _events(body: Any, settings: JsonSource) -> tuple[Sequence[Any], bool]:
-    """Return the events, and whether the body has them as a list.
+    """Return the events, and True if the body has them as a list.
 
-    If `events` selects something else than a list, that is one event. An object can be mapped; any other
-    value is parked, so that the operator sees it.
+    If `events` selects a value that is not a list, that value is the only event. An object can be mapped; any
+    other value is parked, so that the operator sees it.
     """
     if settings.events is None:
         return [body], False
@@ -97,7 +97,7 @@ def _events(body: Any, settings: JsonSource) -> tuple[Sequence[Any], bool]:
 
 
 def _evaluated(source: str, body: Any) -> Any:
-    """Return the value of `events` as JSON values, or None if it fails."""
+    """Return the result of the expression `events` as JSON values, or None if it fails."""
     try:
         return orjson.loads(orjson.dumps(expression(source).evaluate(body=body)))
     except _TEMPLATE_FAILS:
@@ -110,7 +110,7 @@ def _rendered_key(data: Any, variables: dict[str, Any], settings: JsonSource) ->
 
 
 def _rendered(template: str, data: Any, variables: dict[str, Any]) -> str | None:
-    """Return what a template makes of an event, or None if it fails."""
+    """Return the text that a template renders for an event, or None if it fails."""
     try:
         return text(template).render(event=data, delivery=variables)
     except _TEMPLATE_FAILS:
@@ -126,8 +126,8 @@ def _message_id(delivery: Delivery, settings: JsonSource) -> str | None:
 def acknowledge(delivery: Delivery, settings: JsonSource, outcome: Answer | ErrorAnswer) -> Reply:  # noqa: ARG001  (one shape for all)
     """Return a response with ids and counts, or problem details. A 401 may have a challenge.
 
-    `answer_status` and `retry_status` are the statuses that the sender takes as a success, and as a reason to
-    send the delivery again.
+    `answer_status` is the status that the sender takes as a success, `retry_status` the one after which it
+    sends the delivery again.
     """
     if isinstance(outcome, Answer):
         return replace(reply(outcome), status=settings.answer_status)
@@ -156,7 +156,7 @@ def sign(  # noqa: PLR0913  (one shape for all, and the key of Ed25519)
 
 
 def _content_type_of(body: bytes) -> str:
-    """Return the content type that a sender of this body would send."""
+    """Return the content type that a sender would send with this body."""
     if body.lstrip()[:1] in {b"{", b"["}:
         return "application/json"
     boundary = _BOUNDARY.match(body)
@@ -164,7 +164,7 @@ def _content_type_of(body: bytes) -> str:
 
 
 def keep(delivery: Delivery, settings: JsonSource) -> bytes:
-    """Return the body without the token that some senders prove themselves by.
+    """Return the body without the token of `body-token`.
 
     Of the files in a multipart form only the names are kept.
     """

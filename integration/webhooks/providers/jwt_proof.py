@@ -1,8 +1,8 @@
 """The verification scheme `jwt`: a JSON Web Token (RFC 7519) in the header Authorization. Pure.
 
 monday sends one, signed by HS256, with each request of an app's webhooks,
-https://developer.monday.com/apps/docs/authorization-header. The token does not cover the body: until it
-expires, a person who has seen a request can send another body with it.
+https://developer.monday.com/apps/docs/authorization-header. The token does not cover the body: anybody who
+has seen a request can send another body with its token until the token expires.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ _BEARER: Final = "bearer "
 def verify_jwt(delivery: Delivery, settings: JsonSource, now: datetime) -> str:
     """Return the proof of a delivery with a valid token. Raise NotVerifiedError.
 
-    The token must have `exp`. If the source has a `public_url`, `aud` must be that address.
+    The token must have `exp`. If the source has a `public_url`, `aud` must be that URL.
     """
     token = sent_token(required_header(delivery, HEADER, "jwt"))
     keys = [secret_bytes(secret) for secret in settings.secrets]
     claims = [claims_of(token, key) for key in keys]
     place = next((place for place, found in enumerate(claims) if found is not None), None)
     if place is None:
-        raise NotVerifiedError("jwt", "the token is not signed by HS256 with a configured secret")
+        raise NotVerifiedError("jwt", "the token is not signed by HS256 with one of the configured `secrets`")
     _require_claims(claims[place] or {}, settings, now)
     return by_secret("jwt", place, len(keys))
 
 
 def sent_token(value: str) -> str:
-    """Return the token in the value of the header, which some senders write after the word Bearer."""
+    """Return the token in the header's value. Some senders write the word Bearer before it."""
     return value[len(_BEARER) :].strip() if value.lower().startswith(_BEARER) else value
 
 
 def claims_of(token: str, key: bytes) -> dict[str, Any] | None:
-    """Return the claims of a token that is signed with the key, or None."""
+    """Return the claims of a token, None if it is not signed with `key`."""
     if len(token) > _LONGEST:
         return None
     try:
@@ -74,7 +74,7 @@ def _require_claims(claims: dict[str, Any], settings: JsonSource, now: datetime)
 
 
 def sign_jwt(message: SignedMessage, settings: JsonSource) -> dict[str, str]:
-    """Return the header that the sender would send."""
+    """Return the header that the sender would send, with a token signed with the first secret."""
     issued = int(message.now.timestamp())
     claims = {"aud": settings.public_url or message.url, "iat": issued, "exp": issued + _VALID_SECONDS}
     key = OctKey.import_key(secret_bytes(settings.secrets[0]))

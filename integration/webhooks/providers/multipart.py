@@ -1,6 +1,6 @@
 """Read the text fields of `multipart/form-data` (RFC 7578). Files are ignored. Pure.
 
-werkzeug's decoder finds the parts. It also reads the line ends CR and LF, which some senders write.
+werkzeug's decoder finds the parts. It also accepts the single line ends CR and LF of some senders.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ MULTIPART_TYPE = "multipart/form-data"
 
 
 class _Decoder(MultipartDecoder):
-    """Reads parts with short headers only, because werkzeug reads their options in quadratic time.
+    """A decoder that rejects parts with long headers, which werkzeug parses in quadratic time.
 
     A file's name may be in any charset.
     """
 
     def _parse_headers(self, data: bytes | bytearray) -> Headers:
         if len(data) > MAX_PART_HEAD_BYTES:
-            found, allowed = f"headers of {len(data)} bytes", f"at most {MAX_PART_HEAD_BYTES}"
+            found, allowed = f"one with {len(data)} bytes of headers", f"at most {MAX_PART_HEAD_BYTES}"
             raise UnreadableError("form, a part", found, allowed)
         return super()._parse_headers(data.decode("utf-8", "replace").encode())
 
@@ -41,8 +41,8 @@ class _Decoder(MultipartDecoder):
 def read_parts(delivery: Delivery) -> list[tuple[str, str]]:
     """Return the pairs of name and value of the text fields, in their order.
 
-    Raise UnreadableError for more than MAX_FIELDS parts, a body without its last boundary, and bytes that are
-    not of their charset.
+    Raise UnreadableError for more than MAX_FIELDS parts, for a body without its last boundary, and for text
+    that is not in its charset.
     """
     fields = []
     for part, content in _parts(delivery):
@@ -52,12 +52,12 @@ def read_parts(delivery: Delivery) -> list[tuple[str, str]]:
                 fields.append((part.name, decoded(content, charset)))
             except UnicodeDecodeError:
                 name = charset.upper()
-                raise UnreadableError("form, a part", f"bytes that are not {name}", name) from None
+                raise UnreadableError("form, a part", f"not encoded as {name}", name) from None
     return fields
 
 
 def without_files(delivery: Delivery) -> bytes:
-    """Return the body with the contents of its files left out; their names stay. Raise UnreadableError."""
+    """Return the body without the contents of its files. Their names stay. Raise UnreadableError."""
     boundary = _boundary(delivery)
     written = bytearray()
     for part, content in _parts(delivery):
@@ -91,7 +91,9 @@ def _parts(delivery: Delivery) -> Iterator[tuple[Field | File, bytes]]:
                 if not event.more_data:
                     yield part, bytes(content)
     except RequestEntityTooLarge:
-        raise UnreadableError("form", f"more than {MAX_FIELDS} parts", f"at most {MAX_FIELDS}") from None
+        raise UnreadableError(
+            "form", f"one with more than {MAX_FIELDS} parts", f"at most {MAX_FIELDS}"
+        ) from None
     except ValueError:
-        found = "something that is not multipart/form-data, or only a part of it"
+        found = "incomplete, or not valid multipart/form-data"
         raise UnreadableError("form", found, "multipart/form-data (RFC 7578)") from None

@@ -1,6 +1,6 @@
-"""Responses for most senders: the result of a delivery as JSON, an error as problem details (RFC 9457).
+"""Responses for most senders: a result as JSON, an error as problem details (RFC 9457).
 
-A response does not contain the check that failed or any received data.
+A response contains neither the failed check nor received data.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PROBLEM = "application/problem+json"
 def reply(outcome: Answer | ErrorAnswer, *, with_pending: bool = False) -> Reply:
     """Return a 202 response with ids and counts, or the response to an error.
 
-    The response has `pending` if `with_pending` is set (the source looks up contacts) or if it is not 0.
+    The response has `pending` if `with_pending` is True (the source has a lookup) or if `pending` is not 0.
     """
     if isinstance(outcome, ErrorAnswer):
         return problem(outcome)
@@ -31,7 +31,7 @@ def reply(outcome: Answer | ErrorAnswer, *, with_pending: bool = False) -> Reply
 def summary(answer: Answer, *, with_pending: bool) -> dict[str, Any]:
     """Return an answer as the JSON object of the response.
 
-    `cancelled` and `too_late` are left out if they are empty, `pending` as `reply` says.
+    Empty `cancelled` and `too_late` are left out. `pending` is included as in `reply`.
     """
     members: dict[str, Any] = {
         "delivery": answer.delivery,
@@ -49,7 +49,7 @@ def summary(answer: Answer, *, with_pending: bool) -> dict[str, Any]:
 
 
 def problem(error: ErrorAnswer, headers: Mapping[str, str] | None = None) -> Reply:
-    """Return an error as problem details (RFC 9457), with `Retry-After` in seconds if it is known."""
+    """Return an error as problem details (RFC 9457). `Retry-After` is included if it is known."""
     members: dict[str, Any] = {"type": "about:blank", "title": error.title, "status": error.status}
     if error.detail:
         members["detail"] = error.detail
@@ -62,12 +62,12 @@ def problem(error: ErrorAnswer, headers: Mapping[str, str] | None = None) -> Rep
 
 
 def retry_after(error: ErrorAnswer) -> dict[str, str]:
-    """Return the header `Retry-After` in seconds (RFC 9110), or no header."""
+    """Return the header `Retry-After` in seconds (RFC 9110). Empty if the error has no time."""
     if error.retry_after_seconds is None:
         return {}
     return {"Retry-After": str(error.retry_after_seconds)}
 
 
 def as_json(status: int, value: Mapping[str, Any]) -> Reply:
-    """Return a JSON response."""
+    """Return a response with a JSON body."""
     return Reply(status=status, body=orjson.dumps(value), content_type=JSON)

@@ -1,9 +1,9 @@
 """Salesforce: outbound messages of workflow rules and flows (SOAP, up to 100 notifications at once). Pure.
 
-Salesforce signs nothing. So the URL contains a `url_key`, and the message must have the configured
-OrganizationId. The SessionId, a valid credential for the customer's Salesforce, is dropped while the XML is
-parsed, and is in no event, stored body or error.
-Source: https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/sforce_api_om_outboundmessaging.htm
+Salesforce does not sign. So the URL contains a `url_key`, and the message must have the configured
+OrganizationId. The SessionId is a valid credential for the customer's Salesforce. It is dropped while the XML
+is parsed, so no event, stored body or error contains it. Source:
+https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/sforce_api_om_outboundmessaging.htm
 """
 
 from __future__ import annotations
@@ -47,15 +47,18 @@ _ACK = f'<notificationsResponse xmlns="{_OUTBOUND}"><Ack>true</Ack></notificatio
 def verify(delivery: Delivery, settings: SalesforceSource, now: datetime) -> str:  # noqa: ARG001  (nothing is dated)
     """Return the proof. Raise NotVerifiedError for a wrong `url_key` or another organisation.
 
-    The organisation is in the body, so this also raises UnsupportedTypeError and UnreadableError.
+    The organisation is in the body, so a body that cannot be parsed raises UnsupportedTypeError or
+    UnreadableError.
     """
     require_url_key(delivery, settings.url_key)
     organization = _organization_id(_message(delivery))
     if not organization:
-        raise NotVerifiedError("organization_id", "the message names none")
+        raise NotVerifiedError("organization_id", "the message has no OrganizationId")
     expected = settings.organization_id[:ID_LENGTH].encode()
     if not matches_any(organization[:ID_LENGTH].encode(), (expected,)):
-        raise NotVerifiedError("organization_id", "the message comes from another organisation")
+        raise NotVerifiedError(
+            "organization_id", "the OrganizationId of the message is not the `organization_id` of the source"
+        )
     return "url_key and organization_id"
 
 
@@ -63,13 +66,15 @@ def read(delivery: Delivery, settings: SalesforceSource) -> tuple[Event, ...]:  
     """Return one event per notification. Raise UnsupportedTypeError or UnreadableError.
 
     The data has the record's fields by local name, and `notification_id`, `object_type` and
-    `organization_id`. nil is None, compound fields are mappings. A record may be empty if it was deleted
-    before Salesforce sent the message.
+    `organization_id`. nil becomes None, and compound fields become mappings. A record that was deleted before
+    Salesforce sent the message may be empty.
     """
     message = _message(delivery)
     notifications = message.findall(f"{{{_OUTBOUND}}}Notification")
     if not notifications:
-        raise UnreadableError("notifications", "no Notification", "1 to 100")
+        raise UnreadableError(
+            "notifications", "an element without Notification", "1 to 100 Notification elements"
+        )
     require_few(len(notifications))
     organization_id = _organization_id(message)
     return tuple(_event(notification, organization_id) for notification in notifications)
@@ -80,7 +85,9 @@ def _message(delivery: Delivery) -> Element:
     root = read_xml(delivery.body, _CREDENTIALS, _charset(delivery))
     message = root.find(f"{{{ENVELOPE}}}Body/{{{_OUTBOUND}}}notifications")
     if root.tag != f"{{{ENVELOPE}}}Envelope" or message is None:
-        raise UnreadableError("body", "XML of another kind", "a SOAP envelope with outbound notifications")
+        raise UnreadableError(
+            "body", "XML without an outbound message", "a SOAP envelope with outbound notifications"
+        )
     return message
 
 
@@ -135,7 +142,7 @@ def _value(field: Element) -> Any:
 def acknowledge(delivery: Delivery, settings: SalesforceSource, outcome: Answer | ErrorAnswer) -> Reply:  # noqa: ARG001  (one shape for all)
     """Return one Ack for all notifications, or a SOAP Fault.
 
-    Salesforce ignores the status and the text. It retries for 24 hours unless the response is an Ack.
+    Salesforce ignores the status and the text. Without an Ack it retries for 24 hours.
     """
     if isinstance(outcome, ErrorAnswer):
         return fault(outcome, retry_after(outcome))
@@ -151,12 +158,12 @@ def sign(
     message_id: str,  # noqa: ARG001
     now: datetime,  # noqa: ARG001
 ) -> dict[str, str]:
-    """Return the headers that Salesforce would send."""
+    """Return the headers that Salesforce would send. They contain no proof."""
     return {"Content-Type": CONTENT_TYPE, "SOAPAction": '""'}
 
 
 def keep(delivery: Delivery, settings: SalesforceSource) -> bytes:  # noqa: ARG001  (one shape for all sources)
-    """Return the body without the SessionId, serialized from the parsed XML.
+    """Return the body without the SessionId, written from the parsed XML.
 
     `read` returns the same events for it. Return an empty body if the XML cannot be parsed.
     """

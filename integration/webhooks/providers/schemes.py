@@ -1,7 +1,7 @@
 """The verification schemes of `json` sources, each with a function to verify and one to sign. Pure.
 
-`SCHEMES` is the table of schemes. Its keys are the values of `verify` in the configuration. Only
-`body-token` parses the body. Messages contain no secrets and no digests.
+`SCHEMES` maps the values of `verify` in the configuration to the schemes. Only `body-token` parses the body.
+Messages contain no secrets and no digests.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ _STANDARD_NAMES = ("webhook", "svix")
 class Scheme:
     """The functions of a scheme.
 
-    `verify` returns the proof or raises NotVerifiedError. `sign` returns headers for the first secret.
-    `id_header` returns the header with the sender's message id, or None. If the sender signs, only a signed
-    header counts: everybody who has captured a delivery can change a header that no signature covers.
+    `verify` returns the proof or raises NotVerifiedError. `sign` returns the headers for the first secret.
+    `id_header` returns the header with the sender's message id, or None. If the scheme signs headers, the id
+    must be signed, because anybody who has captured a delivery can change a header that is not.
     """
 
     verify: Callable[[Delivery, JsonSource, datetime], str]
@@ -72,10 +72,10 @@ class Scheme:
 
 
 def standard_key(secret: SecretStr) -> bytes:
-    """Return the key of a Standard Webhooks secret. No signature matches an empty key.
+    """Return the key of a Standard Webhooks secret. An empty key matches no signature.
 
-    The specification writes a secret as `whsec_` and base64. Its libraries also accept base64 without the
-    prefix or without padding. A text without the prefix that is not base64 is used as the key.
+    By the specification, a secret is `whsec_` and base64. The libraries also accept base64 without the prefix
+    or the padding. A text without the prefix that is not base64 is itself the key.
     """
     return _standard_key(secret.get_secret_value().strip())
 
@@ -109,7 +109,7 @@ def _standard_signatures(header: str) -> list[bytes]:
 
 
 def standard_header_names(delivery: Delivery) -> tuple[str, str, str]:
-    """Return the names of the headers with id, timestamp and signature, as this sender writes them."""
+    """Return the names of the headers with id, timestamp and signature that this sender uses."""
     sent = next((name for name in _STANDARD_NAMES if f"{name}-id" in delivery.headers), "webhook")
     return f"{sent}-id", f"{sent}-timestamp", f"{sent}-signature"
 
@@ -119,8 +119,8 @@ def _standard_id_header(delivery: Delivery, settings: JsonSource) -> str:  # noq
 
 
 _DOT_IN_ID = (
-    "the message id contains a dot, so the signed text id.timestamp.body can be split in several ways; "
-    "the sender must use message ids without a dot"
+    "the message id contains a dot, so the signed text id.timestamp.body is ambiguous; the sender must use "
+    "message ids without a dot"
 )
 
 
@@ -140,7 +140,7 @@ def _verify_standard(delivery: Delivery, settings: JsonSource, now: datetime) ->
     place = next((place for place in places if place is not None), None)
     if place is None:
         raise NotVerifiedError(
-            check, f"none of the {len(v1_signatures)} v1 signatures is made with a configured secret"
+            check, f"none of the {len(v1_signatures)} v1 signatures matches any of the configured `secrets`"
         )
     return by_secret(check, place, len(keys))
 
@@ -150,7 +150,7 @@ def _sign_standard(message: SignedMessage, settings: JsonSource) -> dict[str, st
 
 
 def standard_headers(message: SignedMessage, secret: SecretStr) -> dict[str, str]:
-    """Return the headers that Standard Webhooks defines for a signed message."""
+    """Return the headers of Standard Webhooks for a message, signed with the secret."""
     timestamp = str(int(message.now.timestamp()))
     digest = _standard_digest(standard_key(secret), message.id, timestamp, message.body)
     return {
@@ -167,14 +167,16 @@ def _credentials(delivery: Delivery, word: str, check: str) -> str:
     # RFC 9110, 11.1: the scheme's name is case-insensitive.
     scheme, _, rest = required_header(delivery, "Authorization", check).partition(" ")
     if scheme.lower() != word:
-        raise NotVerifiedError(check, "the header Authorization is of another scheme")
+        raise NotVerifiedError(
+            check, f"the header Authorization does not have the scheme {word.capitalize()}"
+        )
     return rest.strip()
 
 
 def _require_secret(credential: bytes, settings: JsonSource, check: str) -> str:
     place = place_of(credential, [secret_bytes(secret) for secret in settings.secrets])
     if place is None:
-        raise NotVerifiedError(check, "what was sent is not a configured secret")
+        raise NotVerifiedError(check, "the credential does not match any of the configured `secrets`")
     return by_secret(check, place, len(settings.secrets))
 
 
@@ -191,7 +193,9 @@ def _verify_basic(delivery: Delivery, settings: JsonSource, now: datetime) -> st
     try:
         credentials = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise NotVerifiedError("basic", "the credentials are not base64") from None
+        raise NotVerifiedError(
+            "basic", "the credentials in the header Authorization are not valid base64"
+        ) from None
     return _require_secret(credentials, settings, "basic")
 
 
@@ -223,14 +227,18 @@ def _verify_query_key(delivery: Delivery, settings: JsonSource, now: datetime) -
 
 
 def query_key(delivery: Delivery, settings: JsonSource) -> str:
-    """Return the value of the query parameter `param`. Raise NotVerifiedError unless it occurs once."""
+    """Return the value of the query parameter `param`.
+
+    Raise NotVerifiedError if it is missing, empty or repeated.
+    """
     query = urlsplit(delivery.url).query
     if query.count("&") >= _MOST_PARAMETERS:
         raise NotVerifiedError("query-key", f"the query has more than {_MOST_PARAMETERS} parameters")
     pairs = parse_qsl(query, keep_blank_values=True)
     values = [value for name, value in pairs if name == settings.param]
     if len(values) != 1 or not values[0]:
-        raise NotVerifiedError("query-key", f"the query has {len(values)} parameters {settings.param}")
+        why = f"the query has {len(values)} parameters {settings.param}; exactly one with a value is required"
+        raise NotVerifiedError("query-key", why)
     return values[0]
 
 
@@ -238,11 +246,14 @@ def _verify_body_token(delivery: Delivery, settings: JsonSource, now: datetime) 
     return _require_secret(body_token(delivery, settings).encode(errors="replace"), settings, "body-token")
 
 
-_NOT_IN_BODY = "the body has no token where the template `token` looks; compare it with a body of the sender"
+_NOT_IN_BODY = "the template `token` finds no token in the body; compare it with a body of the sender"
 
 
 def body_token(delivery: Delivery, settings: JsonSource) -> str:
-    """Return the text that the template `token` makes of the body. Raise NotVerifiedError without one."""
+    """Return the text that the template `token` renders for the body.
+
+    Raise NotVerifiedError if the body has no such text, or if the source has no `token`.
+    """
     if settings.token is None:
         raise NotVerifiedError("body-token", "the source has no `token` configured")
     try:
@@ -252,9 +263,9 @@ def body_token(delivery: Delivery, settings: JsonSource) -> str:
 
 
 def without_tokens(body: bytes, settings: JsonSource) -> bytes:
-    """Return a body with "*" in place of each configured secret. Its events and its stored copy have none.
+    """Return a body with "*" in place of each configured secret, for events and for the store.
 
-    The secrets of `body-token` consist of characters that are ASCII in all charsets but the wide ones.
+    The secrets of `body-token` are ASCII, so only the wide charsets need a search of their own.
     """
     if settings.verify != "body-token":
         return body

@@ -1,7 +1,7 @@
 """The verification schemes `hmac` and `ed25519`: a signature in one header over a configured text. Pure.
 
 The keys of the source describe the sender: `header`, `encoding`, `prefix`, `signed`, `timestamp`,
-`message_id`. Many senders differ in nothing else: GitHub and Meta (`X-Hub-Signature-256: sha256=…`), Calendly
+`message_id`. Many senders differ only in these: GitHub and Meta (`X-Hub-Signature-256: sha256=…`), Calendly
 and Stripe (`t=…,v1=…`), Slack (`v0:{timestamp}:{body}`), Zendesk (base64 of `{timestamp}{body}`).
 """
 
@@ -48,9 +48,9 @@ _MOST_SIGNATURES: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class SignedMessage:
-    """A message to sign: the body, the sender's message id, the URL, and the time of signing (aware).
+    """A message to sign: the body, the message id, the URL, and the time of signing (aware).
 
-    `private_key` is that of a sender who signs with Ed25519.
+    `private_key` is the key of a sender that signs with Ed25519.
     """
 
     body: bytes
@@ -62,21 +62,21 @@ class SignedMessage:
 
 @dataclass(frozen=True, slots=True)
 class SentSignature:
-    """The signatures of a delivery as texts without prefix, and its timestamp, if the source has one."""
+    """The signatures of a delivery without their prefix, and its timestamp, empty if there is none."""
 
     texts: tuple[str, ...]
     timestamp: str
 
 
 def header_of(settings: JsonSource, check: str) -> str:
-    """Return the source's `header`. Raise NotVerifiedError if it has none."""
+    """Return the source's `header`. Raise NotVerifiedError if it is not configured."""
     if not settings.header:
         raise NotVerifiedError(check, "the source has no `header` configured")
     return settings.header
 
 
 def sent_signature(delivery: Delivery, settings: JsonSource) -> SentSignature:
-    """Return what the delivery's headers hold. Raise NotVerifiedError if a part is missing."""
+    """Return the signatures and the timestamp of a delivery. Raise NotVerifiedError if one is missing."""
     check = settings.verify
     value = required_header(delivery, header_of(settings, check), check)
     if settings.timestamp in IN_THE_HEADER:
@@ -89,19 +89,30 @@ def sent_signature(delivery: Delivery, settings: JsonSource) -> SentSignature:
 
 
 def _listed(value: str, stamp: str, settings: JsonSource) -> SentSignature:
-    """Return the parts of a header such as `t=…,v1=…`. During a rotation it may have several signatures."""
+    """Return the parts of a header of the form `t=…,v1=…`. Raise NotVerifiedError.
+
+    During a rotation the header may have several signatures.
+    """
     parts = [part.strip() for part in value.split(",")]
     stamps = [part.removeprefix(stamp) for part in parts if part.startswith(stamp)]
     texts = [part.removeprefix(settings.prefix) for part in parts if part.startswith(settings.prefix)]
     if len(stamps) != 1:
-        raise NotVerifiedError(settings.verify, f"the header has {len(stamps)} parts {stamp}…, not one")
+        why = f"the header has {len(stamps)} parts that begin with {stamp}; exactly one is required"
+        raise NotVerifiedError(settings.verify, why)
     if not texts or len(texts) > _MOST_SIGNATURES:
-        raise NotVerifiedError(settings.verify, f"the header has {len(texts)} parts {settings.prefix}…")
+        why = (
+            f"the header has {len(texts)} parts that begin with {settings.prefix}; 1 to {_MOST_SIGNATURES} "
+            "are allowed"
+        )
+        raise NotVerifiedError(settings.verify, why)
     return SentSignature(tuple(texts), stamps[0])
 
 
 def content_of(delivery: Delivery, settings: JsonSource, timestamp: str) -> bytes:
-    """Return the bytes that the sender signed. Raise NotVerifiedError if they are ambiguous."""
+    """Return the bytes that the sender signed.
+
+    Raise NotVerifiedError if a header is missing or the bytes are ambiguous.
+    """
     message_id = (
         "" if settings.message_id is None else required_header(delivery, settings.message_id, settings.verify)
     )
@@ -133,13 +144,13 @@ def _content(delivery: Delivery, settings: JsonSource, now: datetime) -> tuple[S
 
 
 def hmac_text(settings: JsonSource, key: bytes, content: bytes) -> str:
-    """Return the HMAC of a text as the source encodes it."""
+    """Return the HMAC of a text, in the source's encoding."""
     digest = hmac.digest(key, content, settings.algorithm)
     return digest.hex() if settings.encoding == "hex" else base64.b64encode(digest).decode()
 
 
 def verify_hmac(delivery: Delivery, settings: JsonSource, now: datetime) -> str:
-    """Return the proof of a delivery that is signed with a secret. Raise NotVerifiedError."""
+    """Return the proof of a delivery that is signed with one of the secrets. Raise NotVerifiedError."""
     sent, content = _content(delivery, settings, now)
     expected = [hmac_text(settings, secret_bytes(secret), content).encode() for secret in settings.secrets]
     # Some senders write hex digits in upper case. Base64 is case-sensitive.
@@ -148,13 +159,14 @@ def verify_hmac(delivery: Delivery, settings: JsonSource, now: datetime) -> str:
     place = next((place for place in places if place is not None), None)
     if place is None:
         raise NotVerifiedError(
-            settings.verify, f"the {settings.encoding} signature is not one of the content under a secret"
+            settings.verify,
+            f"the {settings.encoding} signature does not match any of the configured `secrets`",
         )
     return by_secret(settings.verify, place, len(expected))
 
 
 def sign_hmac(message: SignedMessage, settings: JsonSource) -> dict[str, str]:
-    """Return the headers that the sender would send."""
+    """Return the headers that the sender would send, signed with the first secret."""
     key = secret_bytes(settings.secrets[0])
     return _signed_headers(message, settings, lambda content: hmac_text(settings, key, content))
 
@@ -182,16 +194,19 @@ def _signed_headers(
 
 
 def verify_ed25519(delivery: Delivery, settings: JsonSource, now: datetime) -> str:
-    """Return the proof of a delivery that is signed with the sender's private key. Raise NotVerifiedError."""
+    """Return the proof of a delivery whose signature matches one of the public keys.
+
+    Raise NotVerifiedError.
+    """
     sent, content = _content(delivery, settings, now)
     for place, key in enumerate(settings.public_keys):
         if any(is_ed25519(key, text, settings.encoding, content) for text in sent.texts):
             return by_secret("ed25519", place, len(settings.public_keys))
-    raise NotVerifiedError("ed25519", "the signature is not one of the content under a configured public key")
+    raise NotVerifiedError("ed25519", "the signature does not match any of the configured `public_keys`")
 
 
 def is_ed25519(key: str, text: str, encoding: str, content: bytes) -> bool:
-    """Return True if `text` is the signature of `content` under a public key. Malformed texts are none."""
+    """Return True if `text` is the signature of `content` by the owner of a public key."""
     try:
         signature = bytes.fromhex(text) if encoding == "hex" else base64.b64decode(text, validate=True)
         read_public_key(key).verify(signature, content)
@@ -201,7 +216,10 @@ def is_ed25519(key: str, text: str, encoding: str, content: bytes) -> bool:
 
 
 def sign_ed25519(message: SignedMessage, settings: JsonSource) -> dict[str, str]:
-    """Return the headers that the sender would send. Raise CannotSignError without a private key."""
+    """Return the headers that the sender would send.
+
+    Raise CannotSignError if the message has no private key.
+    """
     key = message.private_key
     if key is None:
         raise CannotSignError(

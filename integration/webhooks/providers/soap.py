@@ -1,7 +1,7 @@
 """SOAP 1.1 for outbound messages: a bounded XML parser, and the two responses.
 
-The parser accepts documents within `domain.limits`, without DTD and entities, and uses no network. It empties
-elements with credentials while parsing, so that the tree never contains a credential.
+The parser accepts documents within `domain.limits`, without DTD and entities, and uses no network. Elements
+with credentials are emptied during parsing, so the tree contains no credential.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class _BoundedBuilder(TreeBuilder):
-    """Builds the tree within `domain.limits`, without the content of elements with the given local names."""
+    """A tree builder that enforces `domain.limits`.
+
+    It drops the content of elements with the given local names.
+    """
 
     def __init__(self, emptied: frozenset[str]) -> None:
         super().__init__()
@@ -40,7 +43,7 @@ class _BoundedBuilder(TreeBuilder):
         self._nodes = 0
 
     def start_ns(self, _prefix: str, uri: str, /) -> None:
-        # The parser calls this before it writes the URI before the names of the element and of those in it.
+        # The parser calls this before it prefixes the names of elements and attributes with the URI.
         _require_short("a namespace", uri)
         self._count(1)
 
@@ -48,7 +51,7 @@ class _BoundedBuilder(TreeBuilder):
         self._open.append(tag)
         if len(self._open) > MAX_XML_DEPTH:
             raise UnreadableError(
-                "body", f"more than {MAX_XML_DEPTH} nested elements", f"at most {MAX_XML_DEPTH}"
+                "body", f"XML with more than {MAX_XML_DEPTH} nested elements", f"at most {MAX_XML_DEPTH}"
             )
         self._count(1 + len(attrs))
         for name in (tag, *attrs):
@@ -61,7 +64,7 @@ class _BoundedBuilder(TreeBuilder):
     def _count(self, nodes: int) -> None:
         self._nodes += nodes
         if self._nodes > MAX_XML_NODES:
-            found = f"more than {MAX_XML_NODES} elements and attributes"
+            found = f"XML with more than {MAX_XML_NODES} elements and attributes"
             raise UnreadableError("body", found, f"at most {MAX_XML_NODES}")
 
     def data(self, data: str, /) -> None:
@@ -77,15 +80,15 @@ class _BoundedBuilder(TreeBuilder):
 
 def _require_short(what: str, name: str) -> None:
     if len(name) > MAX_XML_NAME:
-        found = f"{what} of {len(name)} characters"
+        found = f"XML with {what} of {len(name)} characters"
         raise UnreadableError("body", found, f"at most {MAX_XML_NAME} characters")
 
 
 def read_xml(body: bytes, emptied: frozenset[str], charset: str = "utf-8") -> Element:
-    """Return the root element of an XML document. Elements with a local name in `emptied` are emptied.
+    """Return the root element of an XML document. Elements with a local name in `emptied` have no content.
 
-    Raise UnreadableError if the document is not in its charset, not well-formed, over a limit, or has a DTD
-    or an entity.
+    Raise UnreadableError if the document is not in its charset, is not well-formed, exceeds a limit, or has a
+    DTD or an entity.
     """
     # The encoding in the XML declaration is overridden.
     parser = DefusedXMLParser(target=_BoundedBuilder(emptied), encoding="utf-8", forbid_dtd=True)
@@ -93,17 +96,17 @@ def read_xml(body: bytes, emptied: frozenset[str], charset: str = "utf-8") -> El
         parser.feed(utf8(body, charset))
         root: Element = parser.close()
     except DefusedXmlException:
-        raise UnreadableError("body", "a DTD or an entity", "XML without them") from None
+        raise UnreadableError("body", "XML with a DTD or an entity", "XML without them") from None
     except ParseError as error:
         line, column = error.position
         raise UnreadableError(
-            f"body, line {line}, column {column + 1}", "something that is not XML", "well-formed XML"
+            f"body, line {line}, column {column + 1}", "not well-formed XML", "XML without syntax errors"
         ) from None
     return root
 
 
 def write_xml(root: Element, charset: str) -> bytes:
-    """Return the tree as XML. Parsing it again in the same charset returns the same tree."""
+    """Return the tree as XML in a charset. Parsing it again returns the same tree."""
     written: str = tostring(root, encoding="unicode")
     return written.encode(charset, "xmlcharrefreplace")
 
@@ -114,12 +117,12 @@ def local_name(tag: str) -> str:
 
 
 def accepted(response: str) -> Reply:
-    """Return a 200 response with the XML element `response` in an envelope."""
+    """Return a 200 response with `response`, an XML element, in a SOAP envelope."""
     return Reply(status=200, body=_enveloped(response), content_type=CONTENT_TYPE)
 
 
 def fault(error: ErrorAnswer, headers: Mapping[str, str]) -> Reply:
-    """Return a SOAP Fault with the error's status: `Client` for a 4xx status, else `Server`."""
+    """Return a SOAP Fault with the error's status. The code is `Client` for 4xx, else `Server`."""
     code = "Client" if error.status < 500 else "Server"  # noqa: PLR2004  (HTTP's server errors)
     message = f"{error.title}: {error.detail}" if error.detail else error.title
     text = escape(_NOT_XML.sub("\ufffd", message))
