@@ -73,6 +73,7 @@ class Web:
     receiver: Flask | None
     api: Flask | None
     dashboard: Flask | None
+    webhooks: WebhookService | None = None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Return the response of the application for the path."""
@@ -83,6 +84,10 @@ class Web:
         first = path[1:].partition("/")[0]
         wanted = self.receiver if first in _RECEIVER else self.api if first in _API else self.dashboard
         return wanted or self.applications[0]
+
+    def overloaded(self, method: str, path: str) -> int:
+        """Return the HTTP status for a request that is rejected before it is read, and count a delivery."""
+        return 503 if self.webhooks is None else self.webhooks.overloaded(method, path)
 
     @property
     def applications(self) -> tuple[Flask, ...]:
@@ -146,7 +151,7 @@ def compose(
     Tests replace the sign-in with `access` and the helper process with `previews`. `receiver_url` is the base
     URL of a receiver in another process.
     """
-    receiver = api = pages = None
+    receiver = api = pages = webhooks = None
     if "hooks" in served:
         webhooks = WebhookService(services, rates, RejectionLog(services))
         receiver = _application("receiver", receiver_blueprint(webhooks))
@@ -157,7 +162,7 @@ def compose(
         if receiver_url is None and receiver is None:
             receiver_url = UNKNOWN_RECEIVER
         dashboard.install(pages, services, rates, access, receiver_url=receiver_url)
-    web = Web(receiver, api, pages)
+    web = Web(receiver, api, pages, webhooks)
     previews = previews or Previews()
     for app in web.applications:
         isolated_previews.install(app, previews)

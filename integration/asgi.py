@@ -48,7 +48,7 @@ def create_app() -> WsgiBridge:
     _allow_many_connections()
     app = web.create_app()
     _tune_garbage_collection()
-    return WsgiBridge(threads_by_application(app))
+    return WsgiBridge(threads_by_application(app), app.overloaded)
 
 
 def threads_by_application(app: Web) -> Callable[[str], RequestThreads]:
@@ -86,6 +86,10 @@ def _tune_garbage_collection() -> None:
     gc.set_threshold(YOUNG_OBJECTS)
 
 
+def _unavailable(_method: str, _path: str) -> int:
+    return 503
+
+
 class _RequestRejected(Exception):  # noqa: N818  (an outcome, not an error)
     """A request is answered without calling the application."""
 
@@ -94,22 +98,29 @@ class _RequestRejected(Exception):  # noqa: N818  (an outcome, not an error)
         self.answer = answer
 
 
+class _OverloadError(Exception):
+    """A request is rejected because too many requests are waiting or too many bodies are being received."""
+
+
 class WsgiBridge:
     """An ASGI application that runs WSGI applications in threads.
 
     `threads_for` returns the threads for a path. A body must arrive within `body_seconds`. All bodies
     together may hold `most_held_bytes`; above that limit the oldest incomplete body is rejected. Responses
-    are sent in one piece.
+    are sent in one piece. `overloaded` returns the HTTP status for a method and path when a request is
+    rejected because too many are waiting: some senders send again only after a certain status.
     """
 
     def __init__(
         self,
         threads_for: Callable[[str], RequestThreads],
+        overloaded: Callable[[str, str], int] = _unavailable,
         *,
         body_seconds: float = BODY_SECONDS,
         most_held_bytes: int = MAX_HELD_BYTES,
     ) -> None:
         self._threads_for = threads_for
+        self._overloaded = overloaded
         self._body_seconds = body_seconds
         self._most_held = most_held_bytes
         self._held = 0
@@ -130,6 +141,10 @@ class WsgiBridge:
             answer = await self._answer(scope, bytes(body), receive)
         except _RequestRejected as refused:
             answer = wsgi.of_flask(refused.answer)
+        except _OverloadError as overload:
+            status = self._overloaded(scope["method"], wsgi.raw_path(scope).decode("latin-1"))
+            retry_after = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+            answer = wsgi.of_flask(problem(status, detail=str(overload), headers=retry_after))
         finally:
             self._held -= len(body)
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
@@ -144,7 +159,7 @@ class WsgiBridge:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _read(self, receive: Receive, body: bytearray) -> None:
-        """Read until the body is complete or one byte over the limit. Raise _RequestRejected."""
+        """Read the body up to one byte over the limit. Raise _RequestRejected or _OverloadError."""
         limit = asyncio.timeout(self._body_seconds)
         self._incomplete[limit] = None
         try:
@@ -153,7 +168,7 @@ class WsgiBridge:
                     self._make_room()
         except TimeoutError:
             if limit not in self._incomplete:
-                raise _busy("too many bodies are being received") from None
+                raise _OverloadError("too many bodies are being received") from None
             detail = f"the body was not complete within {self._body_seconds:g} s"
             raise _RequestRejected(problem(408, detail=detail, headers={"Connection": "close"})) from None
         finally:
@@ -191,7 +206,7 @@ class WsgiBridge:
         try:
             return await threads.answer(environ)
         except NoFreeThreadError:
-            raise _busy("too many requests are waiting") from None
+            raise _OverloadError("too many requests are waiting") from None
         finally:
             if watch is not None:
                 watch.cancel()
@@ -213,10 +228,6 @@ def _require_one_reading(scope: Scope) -> None:
         raise _RequestRejected(problem(excess[0], detail=excess[1], headers={"Connection": "close"}))
     if has_second_spelling(wsgi.raw_path(scope)):
         raise _RequestRejected(problem(404, detail=NOTHING_HERE))
-
-
-def _busy(detail: str) -> _RequestRejected:
-    return _RequestRejected(problem(503, detail=detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS)}))
 
 
 def _announced(scope: Scope) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from integration.domain.errors import UnsupportedTypeError, invalid_value
+from integration.domain.limits import MAX_FIELDS
 from integration.mapping.expressions import kind
 from integration.web.problems import ProblemError
 from integration.web.request_body import read_body
@@ -109,6 +110,9 @@ def _require_json_type(request: Request) -> None:
 
 def _faults(model: type[BaseModel], value: Any, before: str) -> dict[str, str]:
     """Return the description of each fault by its place. A fault of the whole body has the empty place."""
+    if isinstance(value, dict) and len(value) > MAX_FIELDS:
+        # Each unknown name is described before the first ones are chosen: 1 MiB of names takes over a second.
+        return {"": invalid_value("the body", f"{len(value)} names", f"at most {MAX_FIELDS}")}
     try:
         model.model_validate(value)
     except ValidationError as error:

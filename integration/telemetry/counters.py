@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 TAKEN: Final = ("admitted", "again")
 REJECTED: Final = ("not verified", "unreadable", "unsupported type", "too large")
 ADDRESS_VERIFIED: Final = "address verified"
-# Nothing of the delivery was stored, so it is lost if its sender does not send it again.
-TO_SEND_AGAIN: Final = ("too many", "not stored")
+# Nothing of the delivery was stored, so it is lost if its sender does not send it again. One that is
+# "overloaded" was rejected before it was read, so it is not verified.
+TO_SEND_AGAIN: Final = ("too many", "not stored", "overloaded")
 RESULTS: Final = (*TAKEN, *REJECTED, *TO_SEND_AGAIN, ADDRESS_VERIFIED)
 
 # The pushes of an account and their milliseconds are one number: pushes * PUSH_UNIT + ms. This halves the

@@ -27,8 +27,9 @@ def fault_of_head(scope: Mapping[str, Any]) -> str | None:
     """Return the ambiguity in the head of an ASGI request, None if there is none.
 
     What the server (hyper) changes before is not visible here: it cuts `#` and what follows off the target,
-    takes the path out of a full URL, joins equal Content-Length headers, and takes LF alone for a line end.
-    It rejects different Content-Length headers, and one beside Transfer-Encoding.
+    takes the path out of a full URL, joins equal Content-Length headers, drops one beside Transfer-Encoding
+    and closes the connection after its response, and takes LF alone for a line end. It rejects different
+    Content-Length headers.
     """
     # Methods are case-sensitive (RFC 9110, 9.1), but Flask routes `post` like POST.
     if scope["method"] != scope["method"].upper():

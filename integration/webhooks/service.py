@@ -7,13 +7,16 @@ not help. The failed check is logged, but is not in the response. The body is in
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
+from integration.config.source_models import JsonSource
 from integration.domain.delivery import ErrorAnswer
 from integration.domain.errors import NotVerifiedError, StoreAwayError, UnreadableError, UnsupportedTypeError
 from integration.domain.rejection import rejection_of
@@ -57,6 +60,9 @@ _COUNTED_AS = {
     429: "too many",
     503: "not stored",
 }
+
+
+_DELIVERY_PATH: Final = re.compile(r"/hooks/([^/]+)(/[^/]+)?/?")
 
 
 class RateLimiter(Protocol):
@@ -149,6 +155,20 @@ class WebhookService:
         self._services.counters.delivery(settings.name, ADDRESS_VERIFIED)
         return reply
 
+    def overloaded(self, method: str, path: str) -> int:
+        """Count a request that is rejected before it is read, if it is a delivery. Return its HTTP status.
+
+        The event loop calls it when too many requests wait, so it reads neither a file nor the store. The
+        delivery is not verified.
+        """
+        found = _DELIVERY_PATH.fullmatch(path) if method == "POST" else None
+        settings = None if found is None else self._services.configuration.watch.current.sources.get(found[1])
+        if found is None or settings is None or (found[2] and settings.url_key is None):
+            return HTTPStatus.SERVICE_UNAVAILABLE
+        self._count_result(settings, "overloaded")
+        status = settings.retry_status if isinstance(settings, JsonSource) else None
+        return status or HTTPStatus.SERVICE_UNAVAILABLE
+
     def record_unread_body(self, delivery: Delivery, status: int, why: str, *, size: int | None) -> None:
         """Count and record a request that was answered with 400, 413 or 415 because of its body.
 
@@ -165,6 +185,10 @@ class WebhookService:
             raise _TooManyError(wait)
 
     def _count(self, settings: Source, result: str, began: float) -> None:
+        self._count_result(settings, result)
+        self._services.counters.observe(ADMIT, time.perf_counter() - began)
+
+    def _count_result(self, settings: Source, result: str) -> None:
         lost = result in TO_SEND_AGAIN and not settings.resends
         self._services.counters.delivery(settings.name, result, lost=lost)
         if lost:
@@ -173,7 +197,6 @@ class WebhookService:
                 source=settings.name,
                 result=result,
             )
-        self._services.counters.observe(ADMIT, time.perf_counter() - began)
 
     def _error_reply(
         self, settings: Source, delivery: Delivery, error: RingbackError | _TooManyError

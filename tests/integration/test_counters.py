@@ -55,6 +55,7 @@ def test_a_histogram_counts_its_bucket_and_sums_microseconds():
         ("address verified", {"checked:forms": 1}),
         ("not stored", None),
         ("too many", None),
+        ("overloaded", None),
     ],
 )
 def test_a_store_that_is_away_says_nothing_about_the_sender(result, heard):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from integration.alerts.monitor import AlertMonitor
+from integration.app import compose
+from integration.asgi import WsgiBridge
 from integration.config.source_models.preset_files import presets
 from integration.domain.errors import StoreAwayError
+from integration.web.request_threads import RequestThreads
 from support import make_services, two_accounts
 from support.dashboard_client import Pages, text_of
 from support.hook_client import AT, HookClient
@@ -88,6 +92,69 @@ def test_over_the_rate_a_sender_that_does_not_resend_loses_deliveries(tmp_path, 
     assert post(web) in {429, 503}
     web.services.counter_flusher.flush()
     assert figures(client_of(web.services)).get(LOST.format("too many"), 0) == lost
+
+
+@pytest.mark.parametrize(
+    ("keys", "status", "lost"),
+    [
+        ("resends = false", 503, 1),
+        ("", 503, 0),
+        ("retry_status = 429", 429, 0),
+        ("resends = false\nretry_status = 429", 429, 1),
+    ],
+)
+def test_a_delivery_that_gets_no_thread_is_counted_and_answered_as_its_sender_expects(
+    tmp_path, store, keys, status, lost
+):
+    web = receiver(tmp_path, store, keys)
+    assert statuses_of_an_overloaded_web(web.services, "/hooks/s") == [status]
+    web.services.counter_flusher.flush()
+    found = figures(client_of(web.services))
+    assert found["ringback_deliveries_total{result=overloaded,source=s}"] == 1
+    assert found.get(LOST.format("overloaded"), 0) == lost
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/hooks/s"),
+        ("POST", "/hooks/unknown"),
+        ("POST", "/hooks/s/key"),
+        ("POST", "/hooks/s/key/options"),
+        ("POST", "/v1/recalls"),
+    ],
+)
+def test_what_is_no_delivery_of_a_source_is_not_counted_under_load(tmp_path, store, method, path):
+    services = receiver(tmp_path, store, "resends = false").services
+    assert statuses_of_an_overloaded_web(services, path, method=method) == [503]
+    assert services.counters.counted("counts") == {}
+
+
+def statuses_of_an_overloaded_web(services, path, *, method="POST"):
+    """Return the statuses of a request to a web that takes no more requests."""
+    web = compose(services, Over())
+    threads = RequestThreads(web, threads=0, most_waiting=0)
+    gate = WsgiBridge(lambda _path: threads, web.overloaded)
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "scheme": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [(b"host", b"hooks.example.com")],
+    }
+    sent = []
+
+    async def receive():
+        return {"type": "http.request", "body": b"{}", "more_body": False}
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(gate(scope, receive, send))
+    return [message["status"] for message in sent if message["type"] == "http.response.start"]
 
 
 def test_a_delivery_that_was_not_verified_is_not_lost(tmp_path, store):
