@@ -1,4 +1,4 @@
-"""Sends alerts by e-mail, to Slack or to a webhook. Each send is one try; the caller handles failures.
+"""Sends alerts by e-mail, to Slack or to a webhook. Each send is one try; the caller retries.
 
 A send takes at most SEND_SECONDS and follows no redirect. Its errors contain no address and no password.
 """
@@ -36,9 +36,9 @@ SEND_SECONDS: Final = 10.0
 
 
 class ChannelError(RingbackError):
-    """A channel did not accept a message. The text says why and contains no secret.
+    """A channel did not accept a message. The text gives the reason and contains no secret.
 
-    `partly`: some receivers have accepted it, so that it must not be sent again.
+    `partly` is True if some recipients accepted the message; then the caller must not send it again.
     """
 
     def __init__(self, why: str, *, partly: bool = False) -> None:
@@ -47,7 +47,7 @@ class ChannelError(RingbackError):
 
 
 def send(channel: Channel, message: AlertMessage, config: Config, now: datetime) -> None:
-    """Send a message through a channel. Raise ChannelError."""
+    """Send a message through a channel. Raise ChannelError if the channel does not accept it."""
     words = message_text(message, config)
     match channel:
         case EmailChannel():
@@ -78,7 +78,7 @@ def _escaped(text: str) -> str:
 
 
 def _signed(channel: WebhookChannel, message: AlertMessage, body: bytes, now: datetime) -> dict[str, str]:
-    """Return the Standard Webhooks headers. The id is the same when a message is sent again."""
+    """Return the Standard Webhooks headers. A retry has the same `webhook-id`."""
     if channel.secret is None:
         return {"webhook-id": message.id}
     return standard_headers(SignedMessage(body=body, id=message.id, url="", now=now), channel.secret)
@@ -89,13 +89,14 @@ def _post(url: str, body: bytes, headers: dict[str, str]) -> None:
         with DeadlineClient(DeadlineTransport(), seconds=SEND_SECONDS) as client:
             answer = client.post(url, content=body, headers={"Content-Type": "application/json", **headers})
     except AnswerTooLongError:
-        raise ChannelError("the receiver's answer is too long; check the channel's `url`") from None
+        raise ChannelError("the receiver's response is too long. Check `url` of the channel.") from None
     except httpx.TransportError as error:
-        raise ChannelError(f"the receiver did not answer: {error}") from None
+        raise ChannelError(f"the receiver did not respond: {error}. Check `url` of the channel.") from None
     except httpx.InvalidURL:
-        raise ChannelError("the channel's `url` is invalid; correct it") from None
+        raise ChannelError("`url` of the channel is not a valid URL. Correct it.") from None
     if not answer.is_success:
-        raise ChannelError(f"the receiver answered {answer.status_code}; check the channel's `url`")
+        status = f"the receiver responded with status {answer.status_code}"
+        raise ChannelError(f"{status}. Check `url` of the channel.")
 
 
 # --- e-mail ----------------------------------------------------------------------------------
@@ -107,16 +108,16 @@ def _email(channel: EmailChannel, message: AlertMessage, words: MessageText, now
     mail["From"] = channel.sender
     mail["To"] = ", ".join(channel.to)
     mail["Date"] = format_datetime(now)
-    mail["AlertMessage-ID"] = make_msgid(message.id, domain=channel.sender.partition("@")[2])
+    mail["Message-ID"] = make_msgid(message.id, domain=channel.sender.partition("@")[2])
     mail["Auto-Submitted"] = "auto-generated"
     mail.set_content(words.whole + "\n")
     _in_time(lambda: _deliver(channel, mail))
 
 
 def _in_time(work: Callable[[], None]) -> None:
-    """Run `work` in a thread for at most SEND_SECONDS. Raise ChannelError.
+    """Run `work` in a thread for at most SEND_SECONDS. Raise ChannelError if it fails or takes longer.
 
-    smtplib restarts its time-out with every read, and has none for the name lookup.
+    The time-out of smtplib applies to each read, and not to the name lookup.
     """
     failed: list[ChannelError] = []
 
@@ -130,7 +131,8 @@ def _in_time(work: Callable[[], None]) -> None:
     thread.start()
     thread.join(SEND_SECONDS)
     if thread.is_alive():
-        raise ChannelError("the mail server did not answer in time")
+        why = f"the mail server did not respond within {SEND_SECONDS:g} s"
+        raise ChannelError(f"{why}. Check `host` and `port` of the channel.")
     if failed:
         raise failed[0]
 
@@ -141,15 +143,23 @@ def _deliver(channel: EmailChannel, mail: EmailMessage) -> None:
             if channel.user is not None and channel.password is not None:
                 server.login(channel.user, channel.password.get_secret_value())
             refused = server.send_message(mail)
+    except smtplib.SMTPAuthenticationError as error:
+        why = f"the mail server rejected the sign-in with code {error.smtp_code}"
+        raise ChannelError(f"{why}. Check `user` and `password` of the channel.") from None
     except smtplib.SMTPResponseException as error:
-        raise ChannelError(f"the mail server answered {error.smtp_code}") from None
+        why = f"the mail server rejected the message with code {error.smtp_code}"
+        raise ChannelError(f"{why}. Look up the code in its documentation.") from None
+    except smtplib.SMTPRecipientsRefused:
+        raise ChannelError("the mail server rejected all addresses. Check `to` of the channel.") from None
     except smtplib.SMTPException as error:
-        raise ChannelError(f"the mail server failed: {type(error).__name__}") from None
-    except (OSError, ssl.SSLError) as error:
-        raise ChannelError(f"the mail server does not answer: {type(error).__name__}") from None
+        why = f"the connection to the mail server failed ({type(error).__name__})"
+        raise ChannelError(f"{why}. Check `host`, `port` and `security` of the channel.") from None
+    except OSError as error:
+        why = f"the mail server cannot be reached ({type(error).__name__})"
+        raise ChannelError(f"{why}. Check `host`, `port` and `security` of the channel.") from None
     if refused:
-        why = f"the mail server refused {len(refused)} of {len(channel.to)} addresses"
-        raise ChannelError(why, partly=True)
+        why = f"the mail server rejected {len(refused)} of {len(channel.to)} addresses"
+        raise ChannelError(f"{why}. Check `to` of the channel.", partly=True)
 
 
 def _connected(channel: EmailChannel) -> smtplib.SMTP:

@@ -1,4 +1,4 @@
-"""Decides which alerts begin, go on and end, and which messages are sent. There is no I/O here."""
+"""Decides which alerts begin, continue and end, and which messages are sent. Does no I/O."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 # When wolkvox is away, thousands of accounts may have the same alert. They share one message.
 MOST_SINGLE: Final = 5
 MOST_NAMED: Final = 20
-# An alert ends this long after its cause, so that one that comes and goes sends few messages.
+# An alert ends this long after its cause has ended, so that a flapping cause sends few messages.
 CALM: Final = timedelta(seconds=60)
 
 
 def next_steps(known: Mapping[str, Alert], found: Mapping[str, RuleMatch], now: datetime) -> AlertChanges:
-    """Return the changes that follow from the known alerts and the rules that match now."""
+    """Return the alerts to save and the messages to send, given the known alerts and the current matches."""
     keep: list[Alert] = []
     begin: list[Alert] = []
     forget, finish = [], []
@@ -65,7 +65,7 @@ def _changed(alert: Alert, **changes: Any) -> Alert:
 
 
 def _messages(alerts: Sequence[Alert], phase: Phase, now: datetime) -> Iterator[QueuedMessage]:
-    """Yield one message for each alert, or one for all of a kind if there are many."""
+    """Yield one message per alert, or one per kind if the kind has many alerts."""
     groups: dict[tuple[str, frozenset[str]], list[Alert]] = {}
     for alert in alerts:
         if alert.channels:

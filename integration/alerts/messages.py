@@ -1,4 +1,4 @@
-"""The texts of alerts, in Spanish and English. They contain names, counts and reasons, no customer's data."""
+"""The texts of alerts, in English and Spanish. They contain no customer data."""
 
 from __future__ import annotations
 
@@ -32,140 +32,143 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     "en": {
         "queue-stopped": (
             "Account {subject} is stopped",
-            "{reason}. Waiting recalls: {queued}. Correct the cause, then resume the account.",
+            "{reason}. Waiting recalls: {queued}. Fix the cause, then run: ringback resume {subject}",
         ),
         "oldest-queued": (
             "Account {subject}: a recall has waited for {minutes} minutes",
-            "Waiting recalls: {queued}; the queue is {state}. {reason}",
+            "The queue is {state}. Waiting recalls: {queued}. {reason}",
         ),
         "dead-letters": (
             "Account {subject}: dead recalls: {dead}",
-            "See each reason with ringback show. Correct the cause, then retry or cancel them.",
+            "wolkvox refused them; ringback show has the reasons. Fix the cause, then retry or cancel them.",
         ),
         "quota-used": (
-            "Account {subject}: {percent} % of the day's calls are used",
-            "{pushed} of {limit} calls.",
+            "Account {subject}: {percent} % of the daily calls are used",
+            "{pushed} of {limit} calls were made. Further recalls wait for the next day when all are used.",
         ),
         "source-silent": (
             "Source {subject} has sent nothing for {hours} hours",
-            "Its latest delivery arrived on {last}.",
+            "Its latest delivery arrived on {last}. Check whether the CRM still sends webhooks.",
         ),
         "nothing-verified": (
             "Source {subject}: every delivery is rejected",
-            "{refusals} since {since}, none was verified. Check the secret of the source and its address.",
+            "Deliveries rejected since {since}: {refusals}. Check the secret and the address of the source.",
         ),
         "deliveries-lost": (
             "Source {subject}: deliveries are lost",
-            "{losses} since {since}, and this sender does not send again. Send them again from the CRM.",
+            "Deliveries lost since {since}: {losses}. Send them again from the CRM, which does not retry.",
         ),
         "lookups-failing": (
-            "Source {subject}: {provider} cannot be read",
-            "{reason}. {events} events have waited for it since {since}; next try: {next_try}.",
+            "Source {subject}: lookups in {provider} fail",
+            "{reason}. Waiting events: {events}, since {since}. Next try: {next_try}.",
         ),
         "no-worker": (
             "No worker is running",
-            "Waiting recalls: {queued}. Start a worker, or read in its log why it ended.",
+            "Waiting recalls: {queued}. Start a worker. Its log says why the previous one ended.",
         ),
         "due-lag": (
-            "Work waits for workers",
-            "A queue with work has waited for {seconds} s; {workers} workers are running.",
+            "Queues wait for a free worker",
+            "Longest wait: {seconds} s. Running workers: {workers}. Start more workers if this lasts.",
         ),
         "config-pending": (
             "A change of the configuration is pending",
-            "It would remove what is in use: {removed}. Restore the file, or run: ringback config accept",
+            "It removes entries that are in use: {removed}. Restore the file, or run: ringback config accept",
         ),
         "parked-events": (
             "Source {subject}: parked events: {parked}",
-            "They could not be mapped. Correct the route or the event, then map them again.",
+            "They could not be mapped. Correct the route or the events, then remap them.",
         ),
         "workers-stalled": (
-            "Workers that take no wake-ups: {workers}",
-            "The sweep works off their queues, some seconds later. Restart them if this lasts.",
+            "Workers that receive no wake-ups: {workers}",
+            "Their queues are processed some seconds late. Restart these workers if this lasts.",
         ),
         "config-faulty": (
-            "The configuration has a fault, and the last valid one is in use",
-            "Run ringback check, and correct the file.",
+            "The configuration has a fault; the last valid version stays in use",
+            "Run ringback check and correct the file.",
         ),
-        "store-unsafe": ("The store is not safe", "{reason}. Deliveries get 503 until this is fixed."),
-        "test": ("A test", "This is a test of the channel. Nothing is wrong."),
+        "store-unsafe": (
+            "The store may lose data or rejects writes",
+            "{reason}. Deliveries are rejected with 503 until this is fixed. Run ringback check.",
+        ),
+        "test": ("Test message", "This is a test of the channel. No action is needed."),
     },
     "es": {
         "queue-stopped": (
             "La cuenta {subject} está detenida",
-            "{reason}. Rellamadas en espera: {queued}. Corrija la causa y reanude la cuenta.",
+            "{reason}. Rellamadas en espera: {queued}. Corrija la causa y ejecute: ringback resume {subject}",
         ),
         "oldest-queued": (
             "Cuenta {subject}: una rellamada espera desde hace {minutes} minutos",
-            "Rellamadas en espera: {queued}; la cola está en «{state}». {reason}",
+            "Estado de la cola: «{state}». Rellamadas en espera: {queued}. {reason}",
         ),
         "dead-letters": (
             "Cuenta {subject}: rellamadas fallidas: {dead}",
-            "Vea cada motivo con ringback show. Corrija la causa y reinténtelas o cancélelas.",
+            "wolkvox las rechazó; ringback show da los motivos. Corrija la causa; reinténtelas o cancélelas.",
         ),
         "quota-used": (
-            "Cuenta {subject}: usado el {percent} % de las llamadas del día",
-            "{pushed} de {limit} llamadas.",
+            "Cuenta {subject}: se usó el {percent} % de las llamadas diarias",
+            "Se hicieron {pushed} de {limit} llamadas. Cuando se agoten, las demás esperan al día siguiente.",
         ),
         "source-silent": (
             "El origen {subject} no envía nada desde hace {hours} horas",
-            "Su última entrega llegó el {last}.",
+            "Su última entrega llegó el {last}. Compruebe si el CRM aún envía webhooks.",
         ),
         "nothing-verified": (
-            "Origen {subject}: se rechaza cada entrega",
-            "{refusals} desde el {since}, ninguna verificada. Revise el secreto del origen y su dirección.",
+            "Origen {subject}: se rechazan todas las entregas",
+            "Entregas rechazadas desde el {since}: {refusals}. Revise el secreto y la dirección del origen.",
         ),
         "deliveries-lost": (
             "Origen {subject}: se pierden entregas",
-            "{losses} desde el {since}, y este remitente no reenvía. Vuelva a enviarlas desde el CRM.",
+            "Entregas perdidas desde el {since}: {losses}. Reenvíelas desde el CRM, que no reintenta.",
         ),
         "lookups-failing": (
-            "Origen {subject}: no se puede leer {provider}",
-            "{reason}. {events} eventos lo esperan desde el {since}; próximo intento: {next_try}.",
+            "Origen {subject}: fallan las consultas a {provider}",
+            "{reason}. Eventos en espera: {events}, desde el {since}. Próximo intento: {next_try}.",
         ),
         "no-worker": (
             "No hay ningún proceso de envío en marcha",
-            "Rellamadas en espera: {queued}. Inicie uno o lea en su registro por qué terminó.",
+            "Rellamadas en espera: {queued}. Inicie uno. El registro del anterior indica por qué terminó.",
         ),
         "due-lag": (
-            "Hay trabajo que espera un proceso de envío",
-            "Una cola con trabajo espera desde hace {seconds} s; hay {workers} procesos de envío en marcha.",
+            "Hay colas que esperan un proceso de envío libre",
+            "Espera más larga: {seconds} s. Procesos en marcha: {workers}. Inicie más si esto continúa.",
         ),
         "config-pending": (
-            "Un cambio de la configuración está pendiente",
-            "Quitaría lo que está en uso: {removed}. Restaure el archivo o ejecute: ringback config accept",
+            "Hay un cambio pendiente de la configuración",
+            "Elimina elementos en uso: {removed}. Restaure el archivo o ejecute: ringback config accept",
         ),
         "parked-events": (
             "Origen {subject}: eventos por corregir: {parked}",
-            "No se pudieron procesar. Corrija la ruta o el evento y procéselos de nuevo.",
+            "No se pudieron procesar. Corrija la ruta o los eventos y procéselos de nuevo.",
         ),
         "workers-stalled": (
             "Procesos de envío que no reciben avisos: {workers}",
-            "El barrido atiende sus colas, con segundos de demora. Reinícielos si esto dura.",
+            "Sus colas se atienden con unos segundos de retraso. Reinicie estos procesos si esto continúa.",
         ),
         "config-faulty": (
-            "La configuración tiene un error, y se usa la última válida",
+            "La configuración tiene un error; se sigue usando la última versión válida",
             "Ejecute ringback check y corrija el archivo.",
         ),
         "store-unsafe": (
-            "La base de datos no es segura",
-            "{reason}. Las entregas reciben 503 hasta que se corrija.",
+            "La base de datos puede perder datos o rechaza escrituras",
+            "{reason}. Las entregas se rechazan con 503 hasta que se corrija. Ejecute ringback check.",
         ),
-        "test": ("Una prueba", "Es una prueba del canal. No hay ningún problema."),
+        "test": ("Mensaje de prueba", "Es una prueba del canal. No tiene que hacer nada."),
     },
 }
 _MANY: Final = {
-    "en": ("{number} at once: {kind}", "{names}.", "{names} and {more} more."),
-    "es": ("{number} a la vez: {kind}", "{names}.", "{names} y {more} más."),
+    "en": ("{number} alerts at once: {kind}", "{names}.", "{names} and {more} more."),
+    "es": ("{number} alertas a la vez: {kind}", "{names}.", "{names} y {more} más."),
 }
 _OVER: Final = {
-    "en": ("Resolved: {title}", "It lasted {lasted}."),
-    "es": ("Resuelto: {title}", "Duró {lasted}."),
+    "en": ("Resolved: {title}", "The alert lasted {lasted}."),
+    "es": ("Resuelto: {title}", "La alerta duró {lasted}."),
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageText:
-    """A message: a title of one line, a text, and a link to the dashboard if its address is known."""
+    """The text of a message. `link` is None if the address of the dashboard is not configured."""
 
     title: str
     text: str
@@ -178,7 +181,7 @@ class MessageText:
 
 
 def message_text(message: AlertMessage, config: Config) -> MessageText:
-    """Return the text of a message in the operator's language."""
+    """Return the text of a message in the language that `[alerts]` configures."""
     language = config.alerts.language
     title, text = text_of(message.kind, message.subject, message.values, language)
     if message.phase == "is over":
@@ -197,9 +200,9 @@ def message_text(message: AlertMessage, config: Config) -> MessageText:
 def text_of(
     kind: str, subject: str, values: Mapping[str, Any], language: str, translate: Callable[[str], str] = str
 ) -> tuple[str, str]:
-    """Return title and text of one alert, or of many of a kind.
+    """Return the title and the text of one alert, or of several alerts of one kind.
 
-    `translate` translates a reason, which is in English in the store.
+    `translate` translates the reason, which the store keeps in English.
     """
     if "number" in values:
         title, all_of_them, some = _MANY[language]
@@ -214,7 +217,7 @@ def text_of(
 
 
 def link_to(kind: str, subject: str, site: str | None) -> str | None:
-    """Return the URL of the page about an alert, None if the dashboard's address is not configured."""
+    """Return the URL of the page about an alert. Return None if `site` is None."""
     if site is None:
         return None
     page = _PAGES.get(kind, "/").format(quote(subject, safe="")) if subject else "/attention"

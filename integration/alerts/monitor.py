@@ -1,7 +1,7 @@
-"""The alert monitor: a thread of every web and worker that evaluates the alert rules and sends messages.
+"""The alert monitor: a thread that evaluates the alert rules and sends messages.
 
-The store elects one process to evaluate; each process sends. A message that its channel does not accept is
-sent again later, with growing intervals. It delays neither other channels nor the sweep.
+Each web and worker process runs one. The store elects one process to evaluate; all processes send. A message
+that its channel rejects is retried with growing intervals, and delays neither other channels nor the sweep.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ KEPT: Final = timedelta(days=3)
 
 
 class Listener(Protocol):
-    """Receives the alerts as they begin and end, for Sentry."""
+    """Receives each alert when it begins and when it ends. Sentry implements it."""
 
     def alert_begins(self, kind: str, subject: str) -> None:
         """Handle an alert that begins."""
@@ -45,12 +45,12 @@ class Listener(Protocol):
 
 
 class AlertMonitor:
-    """Evaluates the alerts of a store and sends their messages."""
+    """Evaluates the alert rules in a thread and sends the messages of alerts."""
 
     def __init__(
         self, services: Services, who: str, listener: Listener, now: Callable[[], datetime] | None = None
     ) -> None:
-        """`who` identifies this process; `now` returns the time (aware)."""
+        """`who` identifies this process in the election. `now` returns an aware time."""
         self._services = services
         self._who = who
         self._listener = listener
@@ -60,14 +60,14 @@ class AlertMonitor:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start the monitor in a daemon thread. Further calls do nothing."""
+        """Start the thread, a daemon. Does nothing if it is running."""
         with self._starting:
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="alert monitor", daemon=True)
                 self._thread.start()
 
     def stop(self) -> None:
-        """Stop after the current pass."""
+        """Ask the thread to end after its current pass. Does not wait for it."""
         self._stopped.set()
 
     def _run(self) -> None:
@@ -75,22 +75,22 @@ class AlertMonitor:
             try:
                 self.look()
             except StoreAwayError as error:
-                log.debug("the alerts were not evaluated: the store is away", error=str(error))
+                log.debug("alerts not evaluated: the store is away", error=str(error))
                 if self._services.durability.problem is not None:
-                    # A store that refuses writes queues no message. Sentry needs no store.
+                    # A store that refuses writes cannot queue a message; Sentry can still be notified.
                     self._listener.alert_begins(STORE_UNSAFE_KIND, "")
             except Exception:
                 # The thread must not end, because nothing restarts it.
                 log.exception("the alert monitor failed; it runs again in a few seconds")
 
     def look(self) -> None:
-        """Evaluate the rules, if this process is elected, and send what is due. Raise StoreAwayError."""
+        """Evaluate the rules if this process is elected, and send due messages. Raise StoreAwayError."""
         if self._services.alerts.elect(self._who):
             self.evaluate()
         self.deliver()
 
     def evaluate(self) -> None:
-        """Update the alerts: find the rules that match, and begin and end alerts. Raise StoreAwayError."""
+        """Evaluate all rules, then begin and end alerts in the store. Raise StoreAwayError."""
         now, services = self._now(), self._services
         known = {alert.key: alert for alert in services.alerts.problems()}
         found = all_matches(services.config, read_facts(services, now, services.accounts.all()))
@@ -109,7 +109,7 @@ class AlertMonitor:
         tell(alert.kind, alert.subject)
 
     def deliver(self) -> None:
-        """Send due messages, with a thread for each channel. Raise StoreAwayError."""
+        """Send due messages, in one thread per channel. Raise StoreAwayError."""
         threads = [
             threading.Thread(target=self._deliver, args=(taken,), name="alert-channel", daemon=True)
             for taken in self._services.alerts.take()
@@ -120,7 +120,7 @@ class AlertMonitor:
             thread.join()
 
     def _deliver(self, taken: DueMessage) -> None:
-        """Send the messages of one channel, until none is left or one fails."""
+        """Send the due messages of one channel. Stop at the first failure."""
         try:
             while self._send(taken):
                 again = [each for each in self._services.alerts.take() if each.channel == taken.channel]
@@ -128,18 +128,16 @@ class AlertMonitor:
                     return
                 taken = again[0]
         except StoreAwayError as error:
-            log.debug("the store is away; the channel is free again in a minute", error=str(error))
+            log.debug("the store is away; the channel is retried in a minute", error=str(error))
         except Exception:
-            log.exception(
-                "a message was not sent because of a fault; it is sent again", channel=taken.channel
-            )
+            log.exception("sending an alert failed unexpectedly; it is retried", channel=taken.channel)
 
     def _send(self, taken: DueMessage) -> bool:
         config = self._services.config
         channel = config.alerts.channels.get(taken.channel)
         fields: dict[str, Any] = {"channel": taken.channel, "message": taken.message.id}
         if channel is None:
-            log.warning("message dropped: the channel is no longer configured", **fields)
+            log.warning("alert dropped: its channel is not configured any more", **fields)
             self._services.alerts.done(taken)
             return True
         try:
@@ -147,7 +145,7 @@ class AlertMonitor:
         except ChannelError as error:
             if not error.partly:
                 return self._failed(taken, error)
-            log.error("alert sent to some of its receivers only", why=str(error), **fields)
+            log.error("alert sent to some recipients only; it is not retried", why=str(error), **fields)
         self._count(taken, "sent")
         log.info("alert sent", **fields)
         self._services.alerts.done(taken)
@@ -157,12 +155,12 @@ class AlertMonitor:
         fields: dict[str, Any] = {"channel": taken.channel, "message": taken.message.id, "why": str(error)}
         if self._now() - taken.message.at > KEPT:
             self._count(taken, "given up")
-            log.error("message given up after three days", **fields)
+            log.error("alert dropped: its channel rejected it for three days", **fields)
             self._services.alerts.done(taken)
             return True
         self._count(taken, "failed")
         seconds = backoff_seconds(taken.tries, base=FIRST_WAIT_SECONDS, maximum=LONGEST_WAIT_SECONDS)
-        log.warning("alert not sent; it is sent again", again_in_seconds=seconds, **fields)
+        log.warning("alert not sent; it is retried", again_in_seconds=seconds, **fields)
         self._services.alerts.wait(taken, seconds, str(error))
         return False
 

@@ -45,7 +45,7 @@ INSTALLATION: Final = "installation"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActiveProblem:
-    """A problem of a row, and when it began (aware)."""
+    """A current problem of an account, a source or the installation. `since` is aware."""
 
     kind: str
     subject: str
@@ -57,7 +57,7 @@ class ActiveProblem:
 class ProblemRow:
     """The problems of one account, one source or the installation, most urgent first.
 
-    `id` is "account:NAME", "source:NAME" or "installation". `since` is when the first of them began (aware).
+    `id` is "account:NAME", "source:NAME" or "installation".
     """
 
     id: str
@@ -67,16 +67,16 @@ class ProblemRow:
 
     @property
     def since(self) -> datetime:
-        """When the first of the problems began (aware)."""
+        """Return when the earliest of the problems began (aware)."""
         return min(problem.since for problem in self.problems)
 
     @property
     def kinds(self) -> frozenset[str]:
-        """The kinds of the problems."""
+        """Return the kinds of the problems, each once."""
         return frozenset(problem.kind for problem in self.problems)
 
     def is_acknowledged(self) -> bool:
-        """Return True if somebody acknowledged all of the problems. A further problem opens the row again."""
+        """Return True if every kind of problem is acknowledged. A new kind opens the row again."""
         return self.kinds <= self.note.acknowledged_kinds
 
     def is_snoozed(self, now: datetime) -> bool:
@@ -91,7 +91,7 @@ class ProblemRow:
 def problems_found(
     matches: Iterable[RuleMatch], known: Iterable[Alert], now: datetime
 ) -> list[ActiveProblem]:
-    """Return the problems that match at `now`. Those that the alert monitor knows began earlier."""
+    """Return the matches as problems. They begin when the alert in `known` began, else at `now`."""
     since = {alert.key: alert.since for alert in known}
     return [
         ActiveProblem(
@@ -116,10 +116,10 @@ def problems_known(known: Iterable[Alert]) -> list[ActiveProblem]:
 def rows_of(
     problems: Iterable[ActiveProblem], notes: Mapping[str, ProblemNote], now: datetime
 ) -> list[ProblemRow]:
-    """Return the rows: open ones first, then the acknowledged, then the snoozed; the most urgent first."""
+    """Return the rows: open, then acknowledged, then snoozed ones; each group by urgency."""
     groups: dict[str, dict[str, ActiveProblem]] = {}
     for problem in problems:
-        # A rule of the configuration and a built-in one, or two rules with different limits.
+        # Several rules may find the same problem: a built-in and a configured one, or different limits.
         kinds = groups.setdefault(row_id(problem.kind, problem.subject), {})
         earlier = kinds.get(problem.kind)
         if earlier is None or problem.since < earlier.since:
@@ -137,14 +137,14 @@ def rows_of(
 
 
 def row_id(kind: str, subject: str) -> str:
-    """Return the id of the row of an alert."""
+    """Return the `ProblemRow.id` of an alert with this kind and subject."""
     if not subject:
         return INSTALLATION
     return f"source:{subject}" if kind in _OF_SOURCES else f"account:{subject}"
 
 
 def row_ids(alerts: Sequence[Alert]) -> set[str]:
-    """Return the ids of the rows of these alerts."""
+    """Return the `ProblemRow.id` of each alert."""
     return {row_id(alert.kind, alert.subject) for alert in alerts}
 
 

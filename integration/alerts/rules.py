@@ -1,8 +1,8 @@
-"""Evaluates the alert rules against the figures of the store. There is no I/O here.
+"""Evaluates the alert rules against the figures of the store. Does no I/O.
 
-An alert is a rule about a subject: an account, a source or the installation. Its key does not depend on the
-order of the rules in the file, so that reordering them reports nothing twice. Beside the rules of the
-configuration, which send messages, there are built-in ones for the page "Requires attention".
+A rule matches for a subject: an account, a source or the installation. The key of a match does not depend on
+the order of the rules in the file, so reordering them sends no message twice. Configured rules send messages.
+Built-in rules only fill the page "Requires attention".
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     Value = str | int | float
 
-# After this time without a rejected delivery, the earlier ones no longer count.
+# Rejected deliveries are forgotten after this time without another one.
 REFUSED_LATELY: Final = timedelta(hours=24)
 PENDING_KIND: Final = "config-pending"
 STORE_UNSAFE_KIND: Final = "store-unsafe"
@@ -47,12 +47,13 @@ MOST_REMOVED: Final = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleFacts:
-    """The input of the rules at `now` (aware). `due_lag_seconds` is the longest wait for a worker.
+    """The input of the rules at `now` (aware).
 
-    `stalled` is the number of workers that take no wake-ups. `parked` maps sources to their parked events.
-    `config_faulty`: the files of the configuration have a fault, and the last valid one is in use.
-    `pending` are the changes of the configuration that an operator must accept.
-    `store_problem`: why the store may lose data or refuses writes, None if all is well.
+    `due_lag_seconds` is the longest time that a due queue has waited for a worker. `stalled` is the number
+    of workers that receive no wake-ups. `parked` has the number of parked events per source.
+    `config_faulty` is True if the configuration files have a fault, so that an earlier version is in use.
+    `pending` has the configuration changes that an operator must accept. `store_problem` is the reason why
+    the store may lose data or rejects writes; None if there is none.
     """
 
     now: datetime
@@ -70,9 +71,9 @@ class RuleFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleMatch:
-    """A rule that matches. `subject` is the name of an account or a source, "" for the installation.
+    """A rule that matches. `subject` is an account or a source, "" for the installation.
 
-    `values` are figures and reasons for the message. The alert begins when the rule has matched for `hold`.
+    `values` are the placeholders of the message. The alert begins when the rule has matched for `hold`.
     """
 
     key: str
@@ -84,10 +85,10 @@ class RuleMatch:
 
 
 def matching_rules(config: Config, facts: RuleFacts) -> dict[str, RuleMatch]:
-    """Return the matches by key. Two rules with the same key share their channels.
+    """Return the matches of the configured rules, by key. Rules with the same key share their channels.
 
-    A pending change of the configuration needs no rule, because it may be a change of the rules. An unsafe
-    store needs none either, because a promise of Ringback depends on it.
+    Two alerts need no configured rule. A pending change may remove the rules themselves, and an unsafe store
+    breaks the promise that no acknowledged recall is lost.
     """
     found = {match.key: match for match in (*_pending_changes(config, facts), *_store_unsafe(config, facts))}
     for rule in config.alerts.rules:
@@ -107,12 +108,12 @@ def matching_rules(config: Config, facts: RuleFacts) -> dict[str, RuleMatch]:
 
 
 def all_matches(config: Config, facts: RuleFacts) -> dict[str, RuleMatch]:
-    """Return the matches of the configured rules and of the built-in ones, by key."""
+    """Return the matches of configured and built-in rules, by key."""
     return {**built_in_matches(config, facts), **matching_rules(config, facts)}
 
 
 def built_in_matches(config: Config, facts: RuleFacts) -> dict[str, RuleMatch]:
-    """Return what requires attention whatever rules are configured, by key. It has no channels."""
+    """Return the matches of the built-in rules, by key. They have no channels, so they send no message."""
     found: list[tuple[str, str, Mapping[str, Value]]] = [
         (rule.kind, subject, values)
         for rule in _BUILT_IN_RULES
@@ -153,13 +154,13 @@ def _store_unsafe(config: Config, facts: RuleFacts) -> Iterator[RuleMatch]:
 
 
 def rule_label(rule: Rule) -> str:
-    """Return a rule with its limit, as `ringback alerts` and the dashboard show it."""
+    """Return the kind of a rule with its limit, such as "no-worker 5 minutes"."""
     limit = _limit(rule)
     return f"{rule.kind} {limit}" if limit else rule.kind
 
 
 def of_rule(rule: Rule, key: str) -> bool:
-    """Return whether an alert's key belongs to a rule."""
+    """Return True if `rule` made the alert with this key."""
     return key.startswith(_start(rule))
 
 
@@ -232,7 +233,7 @@ def _sources(
 
 def _source_silent(rule: SourceSilent, config: Config, facts: RuleFacts) -> Iterator[RuleFinding]:
     for name, activity in _sources(rule, facts):
-        # A source without any delivery is still being set up.
+        # A source without a delivery is still being set up.
         if activity.taken is None:
             continue
         silent = _counted(rule, config, activity.taken, facts.now)

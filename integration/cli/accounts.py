@@ -1,7 +1,7 @@
-"""`ringback accounts`, `pause`, `resume`: accounts and their queues.
+"""`ringback accounts`, `pause`, `resume`: list accounts, pause and resume their queues.
 
-Pause and resume act on the queue, and so on every account with the same token. They do not interrupt a call
-in flight and do not shorten a quiet time.
+A queue belongs to a token, so pause and resume affect every account with the same token. They do not
+interrupt a call in flight.
 """
 
 from __future__ import annotations
@@ -35,11 +35,13 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 @json_option
 @pass_cli_context
 def accounts(context: CliContext, *, as_json: bool) -> None:
-    """List accounts with their queues.
+    """List accounts and the states of their queues.
 
-    idle     nothing to do                    busy     a recall is being pushed
-    waiting  continues at `until`             paused   by an operator: `ringback resume`
-    stopped  wolkvox rejects the token or address: fix it, then `ringback resume`
+    idle     no recall is queued
+    busy     a recall is being pushed
+    waiting  continues by itself at the time in `until`
+    paused   an operator paused it; continue with `ringback resume`
+    stopped  wolkvox rejects the token or address; fix it, then run `ringback resume`
     """
     found = context.services.accounts.all()
     if as_json:
@@ -78,7 +80,7 @@ def _age(seconds: float | None) -> str:
 
 @click.command(cls=AsWritten)
 @click.argument("account")
-@click.option("--reason", metavar="TEXT", default="", help="The reason, shown with the account.")
+@click.option("--reason", metavar="TEXT", default="", help="The reason, as `ringback accounts` shows it.")
 @click.option(
     "--minutes",
     type=click.IntRange(1, MOST_PAUSE_DAYS * 24 * 60),
@@ -88,9 +90,9 @@ def _age(seconds: float | None) -> str:
 @json_option
 @pass_cli_context
 def pause(context: CliContext, account: str, reason: str, minutes: int | None, *, as_json: bool) -> None:
-    """Pause ACCOUNT: push none of its recalls.
+    """Pause ACCOUNT: stop pushing its recalls.
 
-    Ends with `ringback resume` or after --minutes. New recalls are queued meanwhile.
+    The pause ends with `ringback resume` or after --minutes. New recalls are still accepted and queued.
 
     Examples:
       ringback pause bogota --reason "the campaign is being changed"
@@ -109,7 +111,9 @@ def pause(context: CliContext, account: str, reason: str, minutes: int | None, *
 @json_option
 @pass_cli_context
 def resume(context: CliContext, account: str, *, as_json: bool) -> None:
-    """Resume ACCOUNT: end a pause, a stop or a wait.
+    """Resume ACCOUNT: push its recalls again.
+
+    This ends a pause, a stop and a wait.
 
     Example:
       ringback resume bogota
@@ -131,4 +135,4 @@ def _report(context: CliContext, account: str, *, as_json: bool) -> None:
     bound = context.services.queues.bound()
     others = sorted(name for name, queue in bound.items() if queue == bound.get(account) and name != account)
     if others:
-        output.line(f"same token, same state: {', '.join(others)}")
+        output.line(f"Accounts with the same token have the same state: {', '.join(others)}")

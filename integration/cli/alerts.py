@@ -1,4 +1,4 @@
-"""`ringback alerts`: current alerts, unsent messages, and test messages for the channels."""
+"""`ringback alerts`: shows current alerts and unsent messages, and sends test messages."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ ALL = "all channels"
     is_flag=False,
     flag_value=ALL,
     metavar="[CHANNEL]",
-    help="Send a test message to a channel, or to all of them.",
+    help="Send a test message to CHANNEL. Default: to every channel.",
 )
 @config_option
 @json_option
 @pass_cli_context
 def alerts(context: CliContext, channel: str | None, *, as_json: bool) -> None:
-    """Show current alerts, and test the channels.
+    """Show current alerts, or send test messages.
 
-    Each rule is checked every 10 seconds by one of the web and worker processes. An alert is sent once when
-    it begins and once when it ends, a minute after its cause is gone.
+    Ringback evaluates the rules every 10 seconds. It sends one message when an alert begins, and one when
+    the alert ends, a minute after its cause has ended.
 
     Example:
       ringback alerts                 current alerts
@@ -72,13 +72,13 @@ def _show(context: CliContext, *, as_json: bool) -> None:
         report = {"rules": rules, "items": [_fields(alert) for alert in holding], "channels": channels}
         output.as_json(report)
         return
-    # Some alerts need no rule.
+    # Alerts may exist without rules: see `integration.alerts.rules.matching_rules`.
     if holding:
         output.table(COLUMNS, (_row(alert, context.zone_of()) for alert in holding))
     elif settings.rules:
         output.line(f"No alerts. {output.counted(len(settings.rules), 'rules')} checked.")
     else:
-        output.line("No alert rules are configured: see [[alerts.rules]] in ringback.example.toml.")
+        output.line("No alert rules are configured. Add tables [[alerts.rules]] to ringback.toml.")
     for name, found in waiting.items():
         if found.messages:
             trouble = f": {found.trouble}" if found.trouble else ""
@@ -86,7 +86,7 @@ def _show(context: CliContext, *, as_json: bool) -> None:
 
 
 def _row(alert: Alert, zone: tzinfo) -> tuple[object, ...]:
-    sent = "not yet, it must last longer" if not alert.on else "yes"
+    sent = "no, not active long enough" if not alert.on else "yes"
     title, text = text_of(alert.kind, alert.subject, alert.values, "en")
     return alert.kind, alert.subject, output.moment(alert.since, zone), sent, f"{title}. {text}"
 
@@ -112,7 +112,7 @@ def _test(context: CliContext, name: str, *, as_json: bool) -> None:
         raise UnknownError(unknown("channel", name, channels))
     names = list(channels) if name == ALL else [name]
     if not names:
-        raise RingbackError("no channel is configured: see [alerts.channels.NAME] in ringback.example.toml")
+        raise RingbackError("no channel is configured. Add a table [alerts.channels.NAME] to ringback.toml.")
     outcomes = {each: _send_test(context, each) for each in names}
     if as_json:
         output.as_json({each: why or "sent" for each, why in outcomes.items()})
@@ -124,7 +124,7 @@ def _test(context: CliContext, name: str, *, as_json: bool) -> None:
 
 
 def _send_test(context: CliContext, name: str) -> str | None:
-    """Send a test message. Return the error as text, or None."""
+    """Send a test message. Return the error text, or None if it was sent."""
     now = datetime.now(UTC)
     message = AlertMessage(
         id=f"alert_test_{secrets.token_hex(8)}", phase="test", kind="test", subject="", since=now, at=now

@@ -37,16 +37,16 @@ if TYPE_CHECKING:
 
 @click.command(cls=AsWritten)
 @click.option(
-    "--online", is_flag=True, help="Also make one real call per token; it counts towards the daily limit."
+    "--online", is_flag=True, help="Also call wolkvox once per token; this counts towards the daily limit."
 )
 @config_option
 @json_option
 @pass_cli_context
 def check(context: CliContext, *, online: bool, as_json: bool) -> None:
-    """Check the configuration, the store and the tokens.
+    """Check configuration, store and tokens.
 
-    Prints each fault with its file and key, and what to use instead. Exit 0 if there are no faults;
-    warnings do not count.
+    Prints each fault with its file, its key and the allowed values. Exits with status 1 if there is a
+    fault. Warnings do not change the exit status.
 
     Examples:
       ringback check
@@ -63,7 +63,7 @@ def check(context: CliContext, *, online: bool, as_json: bool) -> None:
 
 @click.group("config")
 def config_group() -> None:
-    """Manage changes of the configuration: ringback config accept."""
+    """Accept a pending change: `ringback config accept`."""
 
 
 @config_group.command(cls=AsWritten)
@@ -71,13 +71,14 @@ def config_group() -> None:
 @json_option
 @pass_cli_context
 def accept(context: CliContext, digest: str | None, *, as_json: bool) -> None:
-    """Use a pending change of the configuration in all processes.
+    """Accept a pending change of the configuration for all processes.
 
-    A running Ringback does not use a changed file that removes what is in use: a source, all routes of
-    one, an account with queued recalls, an API key, all alert rules. This command accepts the change.
-    DIGEST is needed if several changes are pending, as on machines with different files.
+    A change is pending if it removes something that is in use: a source, all routes of a source, an account
+    with queued recalls, an API key, or all alert rules. The processes use the previous version until the
+    change is accepted. Give the DIGEST if several changes are pending, for example because machines have
+    different files. `ringback check` lists them.
 
-    Examples:
+    Example:
       ringback config accept
     """
     changes = ConfigChanges(context.store)
@@ -85,15 +86,17 @@ def accept(context: CliContext, digest: str | None, *, as_json: bool) -> None:
     change = pending.get(digest) if digest else next(iter(pending.values()), None)
     if change is None:
         known = f" Pending: {', '.join(pending)}." if pending else ""
-        raise UnknownError(f"no such change of the configuration is pending.{known}")
+        raise UnknownError(f"no such change of the configuration is pending.{known} Nothing was accepted.")
     if digest is None and len(pending) > 1:
-        raise UnknownError(f"several changes are pending; name one of them: {', '.join(pending)}")
+        raise UnknownError(
+            f"several changes are pending. Give the digest of one of them: {', '.join(pending)}"
+        )
     changes.accept(change.digest)
     AuditLog(context.store).note(COMMAND_LINE, "accept configuration", (change.digest,))
     if as_json:
         output.as_json(_pending_fields(change))
     else:
-        output.line("accepted; all processes use the change within seconds. It removes:")
+        output.line("The change is accepted. All processes use it within seconds. It removes:")
         for removed in change.removed:
             output.line(f"- {removed}")
 
@@ -155,11 +158,11 @@ def _contents(config: Config) -> dict[str, int]:
 
 
 def _store(context: CliContext, *, accept_loss: bool) -> dict[str, Any]:
-    """Check the store. `state` is good, accepted, refused, away or none; `problems` are texts."""
+    """Return the state of the store (a key of `_STORE_WORDS`), its address, and its problems as texts."""
     folder = environment.data_dir(context.environ)
     url = context.environ.get("REDIS_URL") or running_url(folder)
     if url is None:
-        detail = f"REDIS_URL is not set, and no embedded store runs in {folder}; `ringback up` starts one"
+        detail = f"REDIS_URL is not set, and no embedded store runs in {folder}. Set it, or run `ringback up`"
         return {"state": "none", "address": None, "detail": detail, "problems": []}
     try:
         address = redacted_address(url)
@@ -177,13 +180,23 @@ def _store(context: CliContext, *, accept_loss: bool) -> dict[str, Any]:
 
 def _online_checks(context: CliContext, config: Config | None, store: dict[str, Any]) -> list[OnlineCheck]:
     if config is None:
-        return [OnlineCheck(who=(), good=False, detail="no call was made: fix the configuration first")]
+        return [
+            OnlineCheck(
+                who=(), good=False, detail="not checked: the configuration has faults. Fix them first"
+            )
+        ]
     if store["state"] in {"away", "refused"}:
         return [
-            OnlineCheck(who=(), good=False, detail="no call was made: the store is needed to lock queues")
+            OnlineCheck(
+                who=(),
+                good=False,
+                detail="not checked: the store cannot be used to lock the queues. Fix it first",
+            )
         ]
     if store["state"] == "none":
-        output.problem("there is no store to lock the queues: make sure that no worker uses these tokens now")
+        output.problem(
+            "warning: without a store the queues cannot be locked. Stop all workers that use these tokens."
+        )
     queues = check_queues(config, None if store["state"] == "none" else context.store)
     return [*queues, *check_lookups(config)]
 
@@ -192,7 +205,7 @@ def _online_checks(context: CliContext, config: Config | None, store: dict[str, 
 
 _STORE_WORDS = {
     "good": "keeps acknowledged data",
-    "accepted": "may lose acknowledged data; [store] accept_loss allows it",
+    "accepted": "may lose acknowledged data, as [store] accept_loss permits",
     "refused": "REFUSED",
     "away": "CANNOT BE REACHED",
     "none": "none",
@@ -211,8 +224,8 @@ def _print_report(report: dict[str, Any]) -> None:
         output.line(f"  warning: {warning}")
     for change in report["pending"]:
         output.line(
-            f"  warning: a change ({change['digest']}) is pending, because it removes what is in use: "
-            f"{'; '.join(change['removes'])}. Restore the file, or run ringback config accept."
+            f"  warning: change {change['digest']} is pending, because it removes entries that are in use: "
+            f"{'; '.join(change['removes'])}. Restore the file, or run `ringback config accept`."
         )
     store = report["store"]
     at = f" {store['address']}" if store["address"] else ""

@@ -1,7 +1,6 @@
-"""State shared by the commands of one `ringback` call: environment, configuration, store.
+"""What the commands share: environment, configuration and store, options, and the layout of help.
 
-Each is opened on first use: `map` needs no store, `recalls` no configuration. Addresses are printed without
-user and password.
+The configuration and the store are opened on first use, because some commands need only one of them.
 """
 
 from __future__ import annotations
@@ -45,45 +44,45 @@ class CliContext:
         self.environ = dict(os.environ if environ is None else environ)
 
     def use_config(self, path: Path) -> None:
-        """Use this configuration file instead of RINGBACK_CONFIG."""
+        """Use the configuration file `path` instead of RINGBACK_CONFIG."""
         self.environ["RINGBACK_CONFIG"] = str(path)
 
     @property
     def config_path(self) -> Path:
-        """The path of the configuration."""
+        """Return the path of the configuration file."""
         return environment.config_path(self.environ)
 
     @cached_property
     def watch(self) -> ConfigWatch:
-        """The watched configuration. Raise ConfigError."""
+        """Load and return the watched configuration. Raise ConfigError if it is not valid."""
         return watch_config(self.config_path, self.environ)
 
     @property
     def config(self) -> Config:
-        """The configuration. Raise ConfigError."""
+        """Return the configuration. Raise ConfigError if it is not valid."""
         return self.watch.current
 
     @property
     def config_if_good(self) -> Config | None:
-        """The configuration, or None if it is not valid. The store can be read without it."""
+        """Return the configuration, or None if it is not valid."""
         try:
             return self.config
         except ConfigError:
             return None
 
     def zone_of(self, account: str | None = None) -> tzinfo:
-        """Return the time zone for display, as the dashboard does; UTC without a valid configuration."""
+        """Return the time zone in which times are printed. It is UTC without a valid configuration."""
         config = self.config_if_good
         return UTC if config is None else zone_of(config, account)
 
     @cached_property
     def store(self) -> Store:
-        """The store. Raise ConfigError if no address is known."""
+        """Return the store, not yet connected. Raise ConfigError if its address is missing or not valid."""
         return open_store(environment.store_url(self.environ))
 
     @property
     def store_address(self) -> str:
-        """The store's address, without user and password."""
+        """Return the address of the store for messages, without user name and password."""
         try:
             return redacted_address(environment.store_url(self.environ))
         except ConfigError:
@@ -91,11 +90,11 @@ class CliContext:
 
     @cached_property
     def services(self) -> Services:
-        """The services. They publish no wake-ups; the workers' sweep finds new work."""
+        """Return the services. They publish no wake-ups; the sweep of the workers finds new work."""
         return Services(self.watch, self.store, WakeUpPublisher.silent())
 
     def source(self, name: str) -> Source:
-        """Return a source of the configuration. Raise UnknownError."""
+        """Return the configured source with this name. Raise UnknownError."""
         found = self.config.sources.get(name)
         if found is None:
             raise UnknownError(unknown("source", name, self.config.sources))
@@ -110,13 +109,13 @@ class CliContext:
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """Return an error text that lists the known names."""
+    """Return the error text for an unknown name. It lists the known names."""
     names = ", ".join(sorted(known)) or "none"
-    return f"no such {what}: {name!r}; known: {names}"
+    return f"there is no {what} {name!r}. Known: {names}"
 
 
 def open_store(url: str) -> Store:
-    """Return a store, not yet connected. Raise ConfigError if the URL is not valid."""
+    """Return the store at `url`, not yet connected. Raise ConfigError if the URL is not valid."""
     try:
         client = connect(url, timeout_seconds=STORE_ANSWER_SECONDS, connect_seconds=STORE_CONNECT_SECONDS)
     except ValueError as error:
@@ -137,17 +136,17 @@ def redacted_address(url: str) -> str:
 
 
 def write_help(command: click.Command, formatter: click.HelpFormatter) -> None:
-    """Write the help as in the docstring. click would rewrap its tables."""
+    """Write the help text with the line breaks of the docstring; click would rewrap its tables."""
     formatter.write_paragraph()
     for line in inspect.cleandoc(command.help or "").splitlines():
         formatter.write(f"  {line}".rstrip() + "\n")
 
 
 class AsWritten(click.Command):
-    """A command whose help keeps its line breaks."""
+    """A command whose help text keeps its line breaks."""
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  (click's)
-        """Write the help text."""
+        """Write the help text with its line breaks."""
         write_help(self, formatter)
 
 
@@ -174,8 +173,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 
 def read_json_file(file: Any, name: str) -> Any:
-    """Parse an opened file as JSON. Raise click.BadParameter."""
+    """Return the parsed JSON of an open file. Raise click.BadParameter, which names the parameter `name`."""
     try:
         return json.loads(file.read())
     except ValueError as error:
-        raise click.BadParameter("not JSON", param_hint=name) from error
+        raise click.BadParameter("the file does not contain valid JSON", param_hint=name) from error

@@ -1,4 +1,4 @@
-"""`ringback …`: loads a command, runs it, and prints errors as text.
+"""The command `ringback`: loads a subcommand, runs it, and prints expected errors as text.
 
 Exit status: 0 done, 1 rejected or failed, 2 wrong usage. Errors that an operator can fix print no
 traceback. Commands are imported on use.
@@ -57,14 +57,14 @@ COMMANDS = {
 
 
 class Ringback(click.Group):
-    """The group of all commands. Handles their errors."""
+    """The group of all commands. It imports a command on first use and prints expected errors."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's)
-        """Return the names of the commands, the ones for beginners first."""
+        """Return the names of the commands, in the order of `COMMANDS`."""
         return [name for name, place in COMMANDS.items() if find_spec(place.partition(":")[0])]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command."""
+        """Import and return a command, or None if there is no command of this name."""
         if cmd_name not in self.list_commands(ctx):
             return None
         module, _, attribute = COMMANDS[cmd_name].partition(":")
@@ -85,7 +85,7 @@ class Ringback(click.Group):
 
 
 def render_error(error: Exception, context: CliContext) -> str:
-    """Return the error text for the operator."""
+    """Return the text that is printed for an expected error."""
     match error:
         case ConfigError() if all(fault.file == ENVIRONMENT for fault in error.faults):
             return "\n".join(map(str, error.faults))
@@ -96,9 +96,10 @@ def render_error(error: Exception, context: CliContext) -> str:
         case StoreAwayError() if isinstance(error.__cause__, StoreUnsafeError):
             return str(error.__cause__)
         case StoreAwayError():
-            return f"the store at {context.store_address} cannot be reached: {error}"
+            return f"the store at {context.store_address} cannot be reached: {error}. Check REDIS_URL."
         case RedisError():
-            return f"the store at {context.store_address} rejected a command: {type(error).__name__}"
+            text = f"the store at {context.store_address} rejected a command ({type(error).__name__})"
+            return f"{text}. See the log of the store."
     return str(error)
 
 
@@ -113,11 +114,11 @@ def main(ctx: click.Context) -> None:
     one call at a time per token, until wolkvox accepts it.
 
     First steps:
-      ringback demo --once             try it, on this machine alone
-      ringback check                   is ringback.toml valid?
-      ringback map hubspot body.json   what would this webhook become? (sends nothing)
-      ringback up                      run it here, with a store of its own
-      ringback recalls --state dead    which recalls did wolkvox refuse, and why?
+      ringback demo --once             run a demonstration on this machine
+      ringback check                   check ringback.toml and the store
+      ringback map hubspot body.json   show how a webhook would be mapped, and send nothing
+      ringback up                      run Ringback on this machine, with its own store
+      ringback recalls --state dead    list the recalls that wolkvox refused, with the reasons
     """
     context = ctx.ensure_object(CliContext)
     logging.configure(context.environ.get("LOG_LEVEL") or "WARNING", json=False)

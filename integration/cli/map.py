@@ -1,6 +1,6 @@
 """`ringback map`: shows step by step how a sample webhook is mapped. Sends and stores nothing.
 
-`webhooks.preview` computes the result. This module reads the files and prints it.
+This module reads the files and prints the result, which `integration.webhooks.preview` computes.
 """
 
 from __future__ import annotations
@@ -49,30 +49,34 @@ _TYPES_BY_NAME = {
 
 @click.command("map", cls=AsWritten)
 @click.argument("names", nargs=-1, required=True, metavar="[SOURCE] FILE")
-@click.option("--preset", metavar="NAME", help="Try a preset of `ringback presets`, without a configuration.")
+@click.option(
+    "--preset", metavar="NAME", help="Use a preset of `ringback presets` instead of a configured source."
+)
 @click.option(
     "--headers",
     type=click.File("rb"),
     metavar="FILE",
-    help='The headers: a JSON object, or "Name: value" lines.',
+    help='The headers of the request: a JSON object, or "Name: value" lines.',
 )
 @click.option(
     "--contact",
     type=click.File("rb"),
     metavar="FILE",
-    help="The contact as JSON, instead of a lookup.",
+    help="The contact as JSON. It replaces the lookup.",
 )
 @click.option(
     "--record",
     type=click.File("rb"),
     metavar="FILE",
-    help="The record as JSON, instead of a lookup; left out: the contact.",
+    help="The record as JSON. It replaces the lookup. Default: the contact.",
 )
-@click.option("--url", metavar="URL", help="The URL that the sender signed.")
+@click.option(
+    "--url", metavar="URL", help="The URL that the signature covers. Default: the address of the source."
+)
 @click.option(
     "--at",
     metavar="TIME",
-    help="Evaluate at this time (ISO 8601 with zone); signatures expire after 5 minutes.",
+    help="Evaluate at this time (ISO 8601 with zone). Default: now. Signatures expire after 5 minutes.",
 )
 @config_option
 @json_option
@@ -82,10 +86,10 @@ def map_sample(
 ) -> None:
     """Show how a sample webhook would be mapped. Sends nothing.
 
-    FILE holds the body ("-": standard input). For each event it prints the route that matches and why
-    the others do not, every field before and after mapping, the date, the exact call to wolkvox without
-    the token, and whether the event would be parked and why.
-    Exit 1 if anything would be rejected or parked.
+    FILE holds the body; "-" reads standard input. For each event the command prints the route that matches,
+    why other routes do not match, each field before and after mapping, the date, and the call to wolkvox
+    without the token. If the event would be parked, it prints the reason.
+    Exits with status 1 if the delivery would be rejected or an event parked.
 
     Examples:
       ringback map hubspot body.json
@@ -95,7 +99,7 @@ def map_sample(
     """
     *sources, path = names
     if len(sources) != (preset is None):
-        raise click.UsageError("map takes SOURCE and FILE, or --preset NAME and FILE.")
+        raise click.UsageError("Give SOURCE and FILE, or --preset NAME and FILE.")
     config = context.config if preset is None else _config_of(preset)
     source = context.source(sources[0]) if preset is None else config.sources[preset]
     file = click.File("rb").convert(path, None, click.get_current_context())
@@ -105,7 +109,7 @@ def map_sample(
     else:
         _print_result(result)
         if preset is not None:
-            output.line("The account and the campaign are examples: a route in ringback.toml names yours.")
+            output.line("The account and the campaign are examples. Name yours in a route of ringback.toml.")
     if not result["good"]:
         raise SystemExit(1)
 
@@ -125,7 +129,7 @@ def _sample(context: CliContext, source: Source, file: IO[bytes], options: Mappi
     body = file.read(MAX_BODY_BYTES + 1)
     if len(body) > MAX_BODY_BYTES:
         raise click.BadParameter(
-            f"larger than {MAX_BODY_BYTES} bytes, the limit of the receiver", param_hint="FILE"
+            f"the file is larger than {MAX_BODY_BYTES} bytes, the limit of the receiver", param_hint="FILE"
         )
     now = _moment(options["at"])
     headers = None if options["headers"] is None else _headers(options["headers"])
@@ -151,13 +155,13 @@ def _moment(text: str | None) -> datetime:
         found = None
     if not isinstance(found, datetime) or found.tzinfo is None:
         raise click.BadParameter(
-            "not a time with a zone; use ISO 8601, such as 2030-06-03T15:00:00Z", param_hint="--at"
+            "not a time with a zone. Use ISO 8601, for example 2030-06-03T15:00:00Z.", param_hint="--at"
         )
     return found
 
 
 def _headers(file: IO[bytes]) -> dict[str, str]:
-    """Parse a file of headers: a JSON object, or `Name: value` lines."""
+    """Return the headers in a file: a JSON object or `Name: value` lines. Raise click.BadParameter."""
     text = file.read().decode("utf-8-sig", "replace").strip()
     pairs = _header_object(text) if text.startswith("{") else _header_lines(text)
     return headers_of((name.strip(), value) for name, value in pairs)
@@ -167,7 +171,7 @@ def _header_object(text: str) -> list[tuple[str, str]]:
     try:
         found = json.loads(text)
     except ValueError as error:
-        raise click.BadParameter("not JSON", param_hint="--headers") from error
+        raise click.BadParameter("the file does not contain valid JSON", param_hint="--headers") from error
     return [
         (name, ",".join(map(str, value)) if isinstance(value, list) else str(value))
         for name, value in found.items()
@@ -181,7 +185,9 @@ def _header_lines(text: str) -> list[tuple[str, str]]:
         del lines[0]
     for number, line in enumerate(lines, start=1):
         if ":" not in line:
-            raise click.BadParameter(f"line {number}: no colon; use Name: value", param_hint="--headers")
+            raise click.BadParameter(
+                f"line {number} has no colon. Write each header as Name: value.", param_hint="--headers"
+            )
     return [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
 
 
@@ -194,7 +200,7 @@ def _content_type(source: Source, name: object, body: bytes, now: datetime) -> s
 
 
 def _url_key(source: Source, url: str | None) -> str | None:
-    """Return the key in the URL; without a URL, the configured key."""
+    """Return the key in `url`, or the configured key if `url` is None. None means that there is no key."""
     if source.url_key is None:
         return None
     if url is None:
@@ -204,7 +210,7 @@ def _url_key(source: Source, url: str | None) -> str | None:
 
 
 def _looked_up(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the names for templates with their values by id. One name of two has the value of the other."""
+    """Return the contact and the record for templates, by id. If only one is given, it serves as both."""
     found: dict[str, dict[str, Any]] = {}
     given = {name: options[name] for name in sorted(LOOKUP_NAMES) if options[name] is not None}
     for name, file in given.items():
@@ -215,7 +221,7 @@ def _looked_up(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _by_id(document: Any) -> dict[str, Any]:
-    """Return records by id, from a HubSpot batch response; a single record is stored under ""."""
+    """Return the records of a HubSpot batch response by id. A single record has the id ""."""
     if isinstance(document, dict) and isinstance(document.get("results"), list):
         return {str(one.get("id")): one for one in document["results"] if isinstance(one, dict)}
     return {"": document}
@@ -243,7 +249,7 @@ def _print_result(result: Mapping[str, Any]) -> None:
     output.line()
     if result["handshake"]:
         output.line(
-            "The sender checks the address. It would be answered with 200, and nothing would be stored."
+            "The sender only verifies the address. It would get status 200, and nothing would be stored."
         )
         return
     counts = ", ".join(f"{count} {name}" for name, count in result["counts"].items()) or "no events"
@@ -253,16 +259,16 @@ def _print_result(result: Mapping[str, Any]) -> None:
 _OUTCOME_WORDS = {
     "recall": "would be queued",
     "cancel": "would cancel a queued recall",
-    "expired": "would be recorded as expired, and not sent",
+    "expired": "would be stored as expired and not sent, because its date has passed",
     "ignored": "would be ignored: no route matches",
     "parked": "would be PARKED",
-    "pending": "would wait for the lookup; --contact FILE or --record FILE replaces it",
+    "pending": "would wait for a lookup; give its result with --contact FILE or --record FILE",
 }
 
 
 def _verified(result: Mapping[str, Any]) -> str:
     if not result["checked"]:
-        return "not checked, no headers given (--headers FILE)"
+        return "not checked; give the headers with --headers FILE"
     return "yes" if result["ok"] else f"NO: {result['check']}: {result['why']}"
 
 

@@ -1,6 +1,6 @@
-"""Output of the command line: tables on a terminal, tab-separated lines for pipes, or JSON.
+"""Output of the commands: tables on a terminal, tab-separated lines for pipes, or JSON.
 
-External text is printed without control characters, so that it cannot control the terminal.
+Control characters in external text are removed, because they could control the terminal.
 """
 
 from __future__ import annotations
@@ -38,24 +38,24 @@ STATE_COLOURS = {
 
 
 def moment(when: datetime | None, zone: tzinfo | None = None) -> str:
-    """Return a time as ISO 8601 to the second with its offset, in `zone` if given; "" for None."""
+    """Return a time in ISO 8601 with seconds and offset, in `zone` if given. Return "" for None."""
     if when is None:
         return ""
     return (when if zone is None else when.astimezone(zone)).isoformat(" ", "seconds")
 
 
 def coloured(state: str) -> str:
-    """Return a state with its colour. click removes the colour if the output is not a terminal."""
+    """Return a state in its colour. click removes the colour if the output is no terminal."""
     return click.style(state, fg=STATE_COLOURS.get(state))
 
 
 def counted(number: int, plural: str) -> str:
-    """Return a number with its noun; for 1 the last letter of `plural` is dropped."""
+    """Return a number with its noun. For 1 the noun is `plural` without its last letter."""
     return f"{number} {plural[:-1] if number == 1 else plural}"
 
 
 def line(text: str = "") -> None:
-    """Print a line."""
+    """Print a line to standard output."""
     click.echo(text)
 
 
@@ -65,7 +65,7 @@ def problem(text: str) -> None:
 
 
 def as_json(value: Any) -> None:
-    """Print a value as JSON."""
+    """Print a value as indented JSON."""
     try:
         click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
     except orjson.JSONEncodeError:
@@ -74,7 +74,7 @@ def as_json(value: Any) -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows as a table on a terminal, else as tab-separated lines below a line of column names."""
+    """Print rows as a table on a terminal, otherwise as tab-separated lines with a header line."""
     cells = ([printable(cell) for cell in row] for row in rows)
     if not sys.stdout.isatty():
         for row in (list(columns), *cells):

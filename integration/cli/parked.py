@@ -1,4 +1,4 @@
-"""`ringback parked`, `remap`: events that could not be mapped.
+"""`ringback parked`, `remap`: list parked events, and map them again.
 
 The table shows the reasons only; `--json` includes the events.
 """
@@ -32,20 +32,20 @@ COLUMNS = ("id", "parked at", "source", "route", "account", "field", "found", "a
 
 @click.command(cls=AsWritten)
 @click.option("--source", metavar="NAME", help="Only events of this source.")
-@click.option("--route", metavar="NAME", help="Only events matched by this route.")
+@click.option("--route", metavar="NAME", help="Only events that this route matched.")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most this many.")
 @config_option
 @json_option
 @pass_cli_context
 def parked(context: CliContext, source: str | None, route: str | None, limit: int, *, as_json: bool) -> None:
-    """List events that could not be mapped to a recall.
+    """List events that could not be mapped.
 
-    Newest first, with the reason. Fix the route in ringback.toml, then run `ringback remap`.
-    Events that wait for a lookup are counted below, with the reason and the time of the next try.
+    The newest is first, with the reason. Fix the route in ringback.toml, then run `ringback remap`. The last
+    lines count the events that wait for a lookup, with the reason and the time of the next try.
 
     Examples:
       ringback parked --source hubspot
-      ringback parked --json       (includes the events)
+      ringback parked --json           print the events as well
     """
     found = [
         ParkedEventModel.of(record) for record in _newest(ParkedStore(context.store), source, route, limit)
@@ -81,12 +81,12 @@ def _reason_cells(one: ParkedEventModel) -> tuple[object, ...]:
 
 @click.command(cls=AsWritten)
 @click.option("--source", metavar="NAME", help="Only events of this source.")
-@click.option("--route", metavar="NAME", help="Only events that this route matched before.")
+@click.option("--route", metavar="NAME", help="Only events that this route matched when they were parked.")
 @config_option
 @json_option
 @pass_cli_context
 def remap(context: CliContext, source: str | None, route: str | None, *, as_json: bool) -> None:
-    """Map parked events again, after the configuration was fixed.
+    """Map parked events again with the current configuration.
 
     Example:
       ringback remap --route "callback date on a contact"
@@ -102,6 +102,6 @@ def remap(context: CliContext, source: str | None, route: str | None, *, as_json
         output.line(one)
     waiting = f", {found.pending} wait for a lookup" if found.pending else ""
     output.line(
-        f"{found.looked_at} looked at, {len(found.recalls)} became recalls{waiting}, "
+        f"{found.looked_at} examined, {len(found.recalls)} became recalls{waiting}, "
         f"{found.still_parked} still parked"
     )

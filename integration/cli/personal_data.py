@@ -1,6 +1,6 @@
 """`ringback forget`, `export`: erase or export the data held about a person.
 
-Neither prints nor logs the customer id or telephone number given on the command line.
+The customer id and the telephone number of the command line are not printed or logged.
 """
 
 from __future__ import annotations
@@ -31,27 +31,30 @@ WAIT_SECONDS = 90
 PAUSE_SECONDS = 2.0
 WORDS = {
     "recalls": "recalls",
-    "deliveries": "deliveries (their bodies, whole)",
+    "deliveries": "deliveries (whole bodies)",
     "parked": "parked events",
     "lookups": "events waiting for a lookup",
-    "jobs": "jobs whose filter named the person",
+    "jobs": "bulk jobs whose filter named the person",
     "cancellations": "cancellation records",
 }
 
-_customer = click.option("--customer", metavar="ID", help="The customer id, as the routes produce it.")
-_telephone = click.option("--telephone", metavar="NUMBER", help="A telephone number, in any notation.")
+_customer = click.option("--customer", metavar="ID", help="The customer id that the routes send to wolkvox.")
+_telephone = click.option(
+    "--telephone", metavar="NUMBER", help="The complete telephone number, in any notation."
+)
 
 
 def person_of(config: Config, customer: str | None, telephone: str | None) -> PersonMatcher:
-    """Return the matcher for the given person. Raise click.UsageError."""
+    """Return a matcher for the person. Raise click.UsageError unless exactly one option is given."""
     if (customer is None) == (telephone is None):
-        raise click.UsageError("give either --customer or --telephone")
+        raise click.UsageError("Give either --customer or --telephone.")
     if telephone is None:
         return PersonMatcher(customer=customer)
     found = PersonMatcher.of_telephone(telephone, config.accounts.values())
     if found is None:
         raise click.BadParameter(
-            f"not a complete number; it must have at least {SHORTEST_NUMBER} digits", param_hint="--telephone"
+            f"not a complete telephone number. Give at least {SHORTEST_NUMBER} digits.",
+            param_hint="--telephone",
         )
     return found
 
@@ -69,10 +72,12 @@ def forget(
     """Erase a person's data, then verify that nothing is left.
 
     Erases recalls (queued ones are not sent), the deliveries they came from, parked events, and events
-    waiting for a lookup. If a recall is being pushed, the command waits for it, at most 90 s. Afterwards
-    it scans the whole store. It keeps the time of the newest request under an anonymous key, so that no
-    older request returns, and digests of processed events without their content. A delivery with events
-    of other customers is erased as a whole; their recalls stay. Exit 1 if anything is left.
+    that wait for a lookup. If a recall is being pushed, the command waits for it, at most 90 s. Then it
+    scans the whole store, and exits with status 1 if data are left.
+
+    A delivery that also has events of other customers is erased as a whole. Their recalls stay.
+    Two things remain, without personal data: digests of processed events, and the time of the newest
+    request under an anonymous key, so that an older request cannot create a recall again.
 
     Examples:
       ringback forget --customer 80123456
@@ -97,12 +102,12 @@ def _confirm(held: HeldData) -> None:
     for name, count in held.counts.items():
         output.line(f"{count:>8}  {WORDS[name]}")
     if not held.counts:
-        output.line("no data is held about this person")
-    click.confirm("Erase all of it? This cannot be undone.", abort=True)
+        output.line("The store holds no data about this person.")
+    click.confirm("Erase these data? This cannot be undone.", abort=True)
 
 
 def _forget_until_done(context: CliContext, person: PersonMatcher) -> Erasure:
-    """Erase, and repeat while a recall is being pushed. Return the sum of the results."""
+    """Erase the data, again while a recall is being pushed. Return the sum of the results."""
     ends_at = monotonic() + WAIT_SECONDS
     keep_days = context.config.store.longest_days
     removed: dict[str, int] = {}
@@ -112,7 +117,7 @@ def _forget_until_done(context: CliContext, person: PersonMatcher) -> Erasure:
             removed[name] = removed.get(name, 0) + count
         if not done.pushing or monotonic() > ends_at:
             return type(done)(removed=removed, pushing=done.pushing, left=done.left)
-        output.problem(f"{output.counted(len(done.pushing), 'recalls')} being pushed; waiting")
+        output.problem(f"waiting for {output.counted(len(done.pushing), 'recalls')} being pushed")
         sleep(PAUSE_SECONDS)
 
 
@@ -122,23 +127,29 @@ def _rewrite_log(context: CliContext) -> None:
         context.store.client.bgrewriteaof()
     except RedisError as error:
         reason = type(error).__name__
-        output.problem(f"the store could not rewrite its append-only file ({reason}): run BGREWRITEAOF")
+        output.problem(
+            f"The store could not rewrite its append-only file, which still has the data ({reason}). "
+            "Run BGREWRITEAOF in it."
+        )
 
 
 def _print_result(done: Erasure, person: PersonMatcher) -> None:
     for name, count in done.removed.items():
         output.line(f"{count:>8}  {WORDS[name]} erased")
     for recall in done.pushing:
-        output.problem(f"{recall}  is being pushed: run this command again in a minute")
+        output.problem(
+            f"{recall}  is not erased, because it is being pushed. Run this command again in a minute."
+        )
     for key in done.left:
-        output.problem(f"still contained in {printable(key)}")
+        output.problem(f"The key {printable(key)} still contains data. Run this command again.")
     if person.is_short:
         output.line(
-            f"an id shorter than {SHORTEST_WORD} characters is searched only in recalls and their deliveries"
+            f"Only recalls and their deliveries were searched, because the id has fewer than "
+            f"{SHORTEST_WORD} characters."
         )
     if done.complete:
-        output.line("the whole store was scanned: nothing is left")
-        output.line("erase the data in backups and in logs of other systems yourself")
+        output.line("The store was scanned. No data of the person are left.")
+        output.line("Backups and the logs of other systems may still have the data. Erase them there.")
 
 
 def _progress() -> Callable[[int], None]:
@@ -151,14 +162,14 @@ def _progress() -> Callable[[int], None]:
 @click.command("export", cls=AsWritten)
 @_customer
 @_telephone
-@click.option("--csv", "as_csv", is_flag=True, help="Only the recalls, as CSV.")
+@click.option("--csv", "as_csv", is_flag=True, help="Export only the recalls, as CSV.")
 @config_option
 @pass_cli_context
 def export(context: CliContext, customer: str | None, telephone: str | None, *, as_csv: bool) -> None:
     """Export the data held about a person, as JSON.
 
-    Contains recalls with all attempts, and the events they came from or that are waiting. Of a delivery
-    only the events that mention the person are included.
+    The export has the recalls with all attempts, the events that they came from, and parked or waiting
+    events. Events of other customers in the same delivery are left out.
 
     Examples:
       ringback export --customer 80123456 > history.json

@@ -1,8 +1,7 @@
-"""`ringback recalls`, `show`, `retry`, `cancel`: the recalls in the store.
+"""`ringback recalls`, `show`, `retry`, `cancel`: list, show, retry and cancel recalls.
 
-Telephone numbers are masked unless `--reveal` is given; `--json` prints the same as `/v1`, and `lookups`, for
-which events wait. Listing, showing
-and cancelling need no configuration.
+Telephone numbers are masked unless `--reveal` is given. `--json` prints recalls as `/v1` does. Only `retry`
+needs a valid configuration.
 """
 
 from __future__ import annotations
@@ -50,13 +49,15 @@ PAGE = 50
 )
 @click.option("--account", metavar="NAME", help="Only recalls of this account.")
 @click.option("--customer", metavar="ID", help="Only recalls of this customer.")
-@click.option("--telephone", metavar="NUMBER", help="Only recalls to this number, or these last digits.")
-@click.option("--record", metavar="ID", help="Only recalls about this record of the CRM.")
+@click.option(
+    "--telephone", metavar="NUMBER", help="Only recalls to this number or to numbers with these last digits."
+)
+@click.option("--record", metavar="ID", help="Only recalls for this record of the CRM.")
 @click.option("--campaign", metavar="ID", help="Only recalls for this campaign.")
 @click.option("--source", metavar="NAME", help="Only recalls from this source.")
 @click.option("--route", metavar="NAME", help="Only recalls mapped by this route.")
 @click.option("--limit", type=click.IntRange(1), default=PAGE, show_default=True, help="At most this many.")
-@click.option("--all", "everything", is_flag=True, help="List all, ignoring --limit.")
+@click.option("--all", "everything", is_flag=True, help="List all recalls, without a limit.")
 @click.option("--reveal", is_flag=True, help="Show telephone numbers in full.")
 @config_option
 @json_option
@@ -66,11 +67,14 @@ def recalls(
 ) -> None:
     """List recalls, newest first.
 
-    queued      waits for its turn           pushing    is being sent to wolkvox
-    accepted    wolkvox has recorded it      simulated  the account is in dry-run
-    dead        wolkvox refused it: see the reason, fix it, then `ringback retry ID`
+    queued      is in the queue of its account
+    pushing     is being sent to wolkvox
+    accepted    wolkvox accepted it
+    dead        wolkvox refused it; fix the reason, then run `ringback retry ID`
     superseded  a newer request of the same customer replaced it
-    cancelled   cancelled before it was sent expired    its date had passed (late = "drop")
+    cancelled   was cancelled before it was sent
+    expired     its date had passed (late = "drop")
+    simulated   was not sent, because the account is in dry-run
 
     Examples:
       ringback recalls --state dead
@@ -85,7 +89,7 @@ def recalls(
         return
     output.table(COLUMNS, (_row(recall, reveal=reveal) for recall in found.items))
     if found.next is not None:
-        output.problem(f"only the newest {limit} are shown; use --limit or --all for more")
+        output.problem(f"Only the newest {limit} recalls are listed. Use --limit or --all to list more.")
     print_waiting(context)
 
 
@@ -123,7 +127,8 @@ def _endings(context: CliContext, telephone: str) -> tuple[str, ...]:
     found = endings(telephone, config.accounts.values() if config else ())
     if not found:
         raise click.BadParameter(
-            "not a telephone number; give all of it, or at least its last 4 digits", param_hint="--telephone"
+            "not a telephone number. Give the whole number or at least its last 4 digits.",
+            param_hint="--telephone",
         )
     return found
 
@@ -156,7 +161,7 @@ def _row(recall: Recall, *, reveal: bool) -> Sequence[object]:
 @json_option
 @pass_cli_context
 def show(context: CliContext, recall_id: str, *, reveal: bool, as_json: bool) -> None:
-    """Show one recall and its history.
+    """Show a recall with its changes of state and its pushes.
 
     Example:
       ringback show rc_00000001a1b2
@@ -187,7 +192,7 @@ def show(context: CliContext, recall_id: str, *, reveal: bool, as_json: bool) ->
 
 
 def _zone(context: CliContext, recall: Recall) -> tzinfo | None:
-    """Return the account's time zone; without a configuration, the offset of the recall's date."""
+    """Return the time zone of the account. Without a configuration it is the offset of the recall date."""
     config = context.config_if_good
     account = config.accounts.get(recall.account) if config else None
     return account.timezone if account else recall.recall_date.tzinfo
@@ -220,8 +225,8 @@ def _attempt(recall: Recall, attempt: Attempt, *, reveal: bool) -> str:
 
 @click.command(cls=AsWritten)
 @click.argument("recall_ids", metavar="[ID]...", nargs=-1)
-@click.option("--dead", is_flag=True, help="All dead recalls, instead of IDs.")
-@click.option("--account", metavar="NAME", help="With --dead: only those of this account.")
+@click.option("--dead", is_flag=True, help="Retry all dead recalls.")
+@click.option("--account", metavar="NAME", help="With --dead: only recalls of this account.")
 @config_option
 @json_option
 @pass_cli_context
@@ -230,17 +235,17 @@ def retry(
 ) -> None:
     """Queue dead or expired recalls again.
 
-    Fix the cause first. A recall that was superseded by a newer request of the same customer is not
-    queued, but reported. A date that has passed becomes as soon as possible, within calling hours.
+    Fix the cause first. A recall with a newer request of the same customer is not queued; the command
+    reports it. A recall whose date has passed is sent as soon as possible within the calling hours.
 
     Examples:
       ringback retry rc_00000001a1b2 rc_00000002c3d4
       ringback retry --dead --account bogota
     """
     if bool(recall_ids) == dead:
-        raise click.UsageError("give either IDs or --dead")
+        raise click.UsageError("Give either IDs or --dead.")
     if account is not None and not dead:
-        raise click.UsageError("--account requires --dead")
+        raise click.UsageError("--account requires --dead.")
     services = context.services
     if dead:
         which = _filter(context, state=State.DEAD, account=account)
@@ -257,7 +262,7 @@ def retry(
 @json_option
 @pass_cli_context
 def cancel(context: CliContext, recall_ids: tuple[str, ...], *, as_json: bool) -> None:
-    """Cancel queued recalls. A recall that wolkvox already has cannot be cancelled.
+    """Cancel queued recalls. A recall that wolkvox has accepted cannot be cancelled.
 
     Example:
       ringback cancel rc_00000001a1b2
@@ -282,7 +287,7 @@ class _Success:
 
 
 def _each(recall_ids: Sequence[str], act: Callable[[str], object]) -> _Success:
-    """Call `act` for each recall once, in order. Collect ConflictError and UnknownError as failures."""
+    """Call `act` once for each recall, in order. Return the ConflictErrors and UnknownErrors as failures."""
     done: list[str] = []
     failed: list[_Failure] = []
     screen = Console(stderr=True)
@@ -301,7 +306,7 @@ def _each(recall_ids: Sequence[str], act: Callable[[str], object]) -> _Success:
 
 
 def _report(done: _Success, verb: str, *, as_json: bool) -> None:
-    """Print the results. Exit with status 1 if there are failures."""
+    """Print the results. Raise SystemExit(1) if there are failures."""
     if as_json:
         failed = [{"id": f.id, "state": f.state, "message": f.message} for f in done.failed]
         output.as_json({verb: list(done.ids), "failed": failed})
@@ -310,6 +315,6 @@ def _report(done: _Success, verb: str, *, as_json: bool) -> None:
             output.line(f"{one}  {verb}")
         for failure in done.failed:
             output.problem(f"{printable(failure.id)}  not {verb}: {failure.message}")
-        output.line(f"{len(done.ids)} {verb}, {len(done.failed)} not")
+        output.line(f"{len(done.ids)} {verb}, {len(done.failed)} failed")
     if done.failed:
         raise SystemExit(1)

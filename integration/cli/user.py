@@ -1,4 +1,4 @@
-"""`ringback user`: prints a dashboard user as a table for the configuration. Writes no file."""
+"""`ringback user`: prints the configuration table of a new dashboard user. Writes no file."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from integration.domain.roles import Role
     "--role",
     type=click.Choice([str(role) for role in Role]),
     default=str(Role.VIEWER),
-    help="viewer reads, operator also acts, admin also sees the audit log. Default: viewer.",
+    help="viewer: reads; operator: also acts; admin: also sees the audit log. Default: viewer.",
 )
 @json_option
 def user(name: str, role: str, *, as_json: bool) -> None:
-    """Print the table of a user for ringback.toml.
+    """Print the table of a dashboard user for ringback.toml.
 
-    Prompts for the password twice, or reads it from standard input. The table contains its argon2id hash.
+    The command prompts for the password, or reads it from standard input. The table has its argon2id hash.
 
     Examples:
       ringback user ana --role operator
@@ -45,7 +45,7 @@ def _hash_of(password: str) -> str:
     try:
         return hashed(password)
     except ValueError:
-        raise click.UsageError(f"the password must have {PASSWORD_WORDS}") from None
+        raise click.UsageError(f"The password must have {PASSWORD_WORDS}.") from None
 
 
 def _prompt() -> str:

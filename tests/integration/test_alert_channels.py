@@ -53,7 +53,9 @@ def mail_channel(server, **more):
     return EmailChannel(name="m", kind="email", host="127.0.0.1", port=server.port, **{**fields, **more})
 
 
-STOPPED_TEXT = "wolkvox rejects the token. Waiting recalls: 7. Correct the cause, then resume the account."
+STOPPED_TEXT = (
+    "wolkvox rejects the token. Waiting recalls: 7. Fix the cause, then run: ringback resume bogota"
+)
 
 # --- words -------------------------------------------------------------------------------------
 
@@ -74,7 +76,7 @@ def test_an_alert_that_begins_is_told_with_its_reason_and_the_page_about_it():
 def test_one_that_is_over_says_how_long_it_lasted():
     words = message_text(message("is over"), SPANISH)
     assert words.title == "Ringback: Resuelto: La cuenta bogota está detenida"
-    assert (words.text, words.link) == ("Duró 1 h 15 min.", None)
+    assert (words.text, words.link) == ("La alerta duró 1 h 15 min.", None)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +134,7 @@ def test_an_answer_that_is_no_success_is_a_failure_that_names_no_address(status)
         receiver.answers = [status]
         with pytest.raises(ChannelError) as caught:
             send(SlackChannel(name="c", kind="slack", url=receiver.url), message(), ENGLISH, NOW)
-    assert str(caught.value) == f"the receiver answered {status}; check the channel's `url`"
+    assert str(caught.value) == (f"the receiver responded with status {status}. Check `url` of the channel.")
     assert receiver.posts == []
 
 
@@ -155,7 +157,7 @@ def test_a_mail_server_that_drips_its_greeting_is_given_up_in_time(monkeypatch):
     channel = EmailChannel(
         name="m", kind="email", host="127.0.0.1", port=1, security="none", sender="a@b.co", to=["c@d.co"]
     )
-    with dripping(b"220 ") as port, pytest.raises(ChannelError, match="did not answer in time"):
+    with dripping(b"220 ") as port, pytest.raises(ChannelError, match="did not respond within"):
         send(channel.model_copy(update={"port": port}), message(), ENGLISH, NOW)
 
 
@@ -170,6 +172,7 @@ def test_a_mail_reaches_everybody_with_title_text_and_link(tmp_path):
     assert mail["Subject"] == "Ringback: Account bogota is stopped"
     assert mail["From"] == "ringback@example.com"
     assert mail["Auto-Submitted"] == "auto-generated"
+    assert mail["Message-ID"].endswith("@example.com>")
     assert mail.get_content().splitlines() == [
         STOPPED_TEXT,
         "https://ringback.example.com/accounts/bogota",
@@ -199,7 +202,7 @@ def test_a_certificate_that_nobody_vouches_for_gets_no_password(tmp_path, securi
     how = {"tls": security == "tls", "starttls": security == "starttls"}
     with running(MailServer(tmp_path, login=("ringback", "word"), **how)) as server:
         channel = mail_channel(server, security=security, user="ringback", password="word")
-        with pytest.raises(ChannelError, match="does not answer"):
+        with pytest.raises(ChannelError, match="cannot be reached"):
             send(channel, message(), ENGLISH, NOW)
     assert server.mails == []
 
@@ -215,13 +218,15 @@ def test_a_wrong_password_is_a_failure_that_does_not_say_it(tmp_path):
         channel = mail_channel(server, user="ringback", password="another")
         with pytest.raises(ChannelError) as caught:
             send(channel, message(), ENGLISH, NOW)
-    assert str(caught.value) == "the mail server answered 535"
+    assert str(caught.value) == (
+        "the mail server rejected the sign-in with code 535. Check `user` and `password` of the channel."
+    )
 
 
 def test_one_address_that_is_refused_is_told(tmp_path):
     with running(MailServer(tmp_path)) as server:
         server.refuse = ("li@example.com",)
-        with pytest.raises(ChannelError, match="refused 1 of 2") as caught:
+        with pytest.raises(ChannelError, match="rejected 1 of 2") as caught:
             send(mail_channel(server), message(), ENGLISH, NOW)
     assert caught.value.partly
     assert [to for to, _, _ in server.mails] == [("ana@example.com",)]

@@ -100,7 +100,7 @@ def test_an_alert_is_told_once_when_it_begins_and_once_when_it_is_over(here):
         here.later(seconds=10)
     assert here.messages() == [STOPPED, GOES_ON]
     assert here.listening.messages == [STOPPED, GOES_ON]
-    assert here.receiver.bodies()[1]["text"].startswith("It lasted")
+    assert here.receiver.bodies()[1]["text"].startswith("The alert lasted")
 
 
 def test_a_cause_that_comes_back_within_a_minute_tells_nothing_more(here):
@@ -183,7 +183,7 @@ def test_a_message_that_fails_is_sent_later_and_in_order(here):
     assert here.messages() == []
     (waiting,) = here.services.alerts.waiting(["chat"]).values()
     assert (waiting.messages, waiting.tries) == (2, 2)
-    assert waiting.trouble == "the receiver answered 503; check the channel's `url`"
+    assert waiting.trouble == "the receiver responded with status 503. Check `url` of the channel."
     here.later(seconds=11)
     here.first.look()
     assert here.messages() == [STOPPED, GOES_ON]
@@ -291,7 +291,7 @@ def test_many_alerts_of_a_kind_at_once_are_one_message(tmp_path, store, receiver
     assert again == []
     here.first.deliver()
     (body,) = here.receiver.bodies()
-    assert body["title"] == "Ringback: 30 at once: queue-stopped"
+    assert body["title"] == "Ringback: 30 alerts at once: queue-stopped"
     assert body["text"].startswith("a0, a1, a10,")
     assert body["text"].endswith("and 10 more.")
     for _ in range(2):
@@ -300,7 +300,7 @@ def test_many_alerts_of_a_kind_at_once_are_one_message(tmp_path, store, receiver
         here.later(seconds=61)
     here.first.deliver()
     assert [each["title"] for each in here.receiver.bodies()][1:] == [
-        "Ringback: Resolved: 30 at once: queue-stopped"
+        "Ringback: Resolved: 30 alerts at once: queue-stopped"
     ]
 
 
@@ -465,7 +465,7 @@ def test_the_command_shows_what_holds_and_what_waits(here, ringback):
     here.first.look()
     shown = ringback("alerts").stdout
     assert "Account bogota is stopped. wolkvox rejects the token. Waiting recalls: 0." in shown
-    assert "channel chat: 1 message not sent: the receiver answered 500" in shown
+    assert "channel chat: 1 message not sent: the receiver responded with status 500" in shown
     messages = ringback.json("alerts")
     assert [(item["kind"], item["subject"], item["sent"]) for item in messages["items"]] == [
         ("queue-stopped", "bogota", True)
@@ -480,11 +480,11 @@ def test_the_command_tries_channels(here, ringback):
     failed = ringback("alerts", "--test", "chat")
     assert (failed.exit_code, failed.stdout) == (
         1,
-        "chat: not sent: the receiver answered 500; check the channel's `url`\n",
+        "chat: not sent: the receiver responded with status 500. Check `url` of the channel.\n",
     )
     unknown = ringback("alerts", "--test", "nobody")
     assert unknown.exit_code == 1
-    assert "no such channel: 'nobody'; known: chat" in unknown.stderr
+    assert "there is no channel 'nobody'. Known: chat" in unknown.stderr
 
 
 def test_a_message_holds_no_customers_data(here):

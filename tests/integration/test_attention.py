@@ -77,7 +77,7 @@ def test_an_account_has_one_row_with_all_its_problems(installation):
     rows = installation.rows()
     assert list(rows) == ["account:bogota"]
     assert rows["account:bogota"].index("is stopped") < rows["account:bogota"].index("dead recalls: 1")
-    assert "Correct the cause, then resume the account." in rows["account:bogota"]
+    assert "Fix the cause, then run: ringback resume bogota" in rows["account:bogota"]
     assert 'href="/recalls?state=dead&amp;account=bogota"' in installation.pages.get("/attention").text
 
 

@@ -170,7 +170,7 @@ def test_a_store_that_refuses_a_command_is_reported_without_its_words(run, store
     finally:
         store.acl_deluser("narrow")
     assert done.exit_code == 1
-    assert "rejected a command: NoPermissionError" in done.stderr
+    assert "rejected a command (NoPermissionError)" in done.stderr
     assert "geheim" not in done.stderr
 
 

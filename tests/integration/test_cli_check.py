@@ -159,13 +159,13 @@ def test_an_answer_that_is_not_json_is_a_failure(run, sandbox):
 def test_without_a_store_the_operator_is_warned_before_the_call(run, sandbox):
     done = run("check", "--online", REDIS_URL="")
     assert done.exit_code == 0
-    assert "make sure that no worker uses these tokens" in done.stderr
+    assert "Stop all workers that use these tokens" in done.stderr
     assert len(sandbox.calls()) == 2
 
 
 def test_nobody_is_called_when_the_store_is_away(run, sandbox):
     report = run.json("check", "--online", status=1, REDIS_URL="redis://127.0.0.1:1/0")
-    assert "the store is needed to lock queues" in report["online"][0]["detail"]
+    assert "the store cannot be used to lock the queues" in report["online"][0]["detail"]
     assert sandbox.calls() == []
 
 

@@ -140,7 +140,7 @@ def test_a_page_says_that_there_is_more(run, admit):
     page = run.json("recalls", "--limit", "2")
     assert [item["id"] for item in page["items"]] == ids[:0:-1]
     assert page["next"] == ids[1]
-    assert "the newest 2 are shown" in run("recalls", "--limit", "2").stderr
+    assert "the newest 2 recalls are listed" in run("recalls", "--limit", "2").stderr
     assert run("recalls", "--limit", "3").stderr == ""
 
 
@@ -160,7 +160,7 @@ def test_no_recalls_is_no_error(run):
 def test_a_misspelt_account_is_not_an_empty_list(run):
     done = run("recalls", "--account", "bogotá")
     assert done.exit_code == 1
-    assert "known: bogota, lima" in done.stderr
+    assert "Known: bogota, lima" in done.stderr
 
 
 @pytest.mark.parametrize("args", [("recalls",), ("recalls", "--state", "queued"), ("parked",)])
@@ -244,7 +244,7 @@ def test_all_dead_recalls_of_one_account_are_retried(run, dead):
     ours, theirs = [dead(str(n)) for n in range(3)], dead("9", "lima")
     done = run("retry", "--dead", "--account", "bogota")
     assert done.exit_code == 0
-    assert "3 retried, 0 not" in done.stdout
+    assert "3 retried, 0 failed" in done.stdout
     assert all(run.json("show", one)["state"] == "queued" for one in ours)
     assert run.json("show", theirs)["state"] == "dead"
 
@@ -274,7 +274,7 @@ def test_what_wolkvox_has_cannot_be_cancelled(run, dead):
     done = run("cancel", dead())
     assert done.exit_code == 1
     assert "not cancelled: the recall is dead" in done.stderr
-    assert "0 cancelled, 1 not" in done.stdout
+    assert "0 cancelled, 1 failed" in done.stdout
 
 
 # --- parked ------------------------------------------------------------------------------------
@@ -349,7 +349,7 @@ def test_remap_goes_by_the_mended_configuration(run, park, tmp_path):
     told = run.json("remap", "--route", "form")
     assert (told["looked_at"], told["still_parked"]) == (2, 1)
     assert run.json("show", told["recalls"][0])["recall_telephone"] == "3009998877"
-    assert "1 looked at, 0 became recalls, 1 still parked" in run("remap").stdout
+    assert "1 examined, 0 became recalls, 1 still parked" in run("remap").stdout
 
 
 def test_remap_of_an_unknown_source_is_status_1(run):
@@ -406,14 +406,14 @@ def test_a_pause_without_a_reason_has_one(run):
 def test_accounts_on_the_same_token_are_reported(run, tmp_path):
     text = on_one_token(two_accounts() + SOURCES_AND_ROUTES)
     write_config(tmp_path, text)
-    assert "same token, same state: lima" in run("pause", "bogota").stdout
+    assert "Accounts with the same token have the same state: lima" in run("pause", "bogota").stdout
 
 
 @pytest.mark.parametrize("command", ["pause", "resume"])
 def test_an_unknown_account_is_status_1_and_names_the_known_ones(run, command):
     done = run(command, "quito")
     assert done.exit_code == 1
-    assert "no such account: 'quito'; known: bogota, lima" in done.stderr
+    assert "there is no account 'quito'. Known: bogota, lima" in done.stderr
 
 
 def test_printed_json_is_one_document(run, admit):

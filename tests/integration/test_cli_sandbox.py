@@ -52,7 +52,7 @@ def test_a_port_that_is_taken_is_status_1(tmp_path):
         taken.listen()
         done = Ringback(tmp_path / "none")("sandbox", "--port", str(taken.getsockname()[1]))
     assert done.exit_code == 1
-    assert "choose another port with --port" in done.stderr
+    assert "Choose another port with --port" in done.stderr
 
 
 @pytest.mark.parametrize(

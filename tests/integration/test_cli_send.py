@@ -129,7 +129,7 @@ def test_a_duplicate_is_said_to_be_one(run, body, source):
     path = body(FORM)
     first, second = (run("send", source, path, "--message-id", "msg_1") for _ in range(2))
     assert "duplicate" not in first.stdout
-    assert "a duplicate: this delivery was received before" in second.stdout
+    assert "This delivery is a duplicate." in second.stdout
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def test_a_refusal_for_its_proof_says_where_the_reason_is(run, body):
     )
     assert done.exit_code == 1
     assert done.stdout.startswith("401 ")
-    assert "the log of the web server states which check failed" in done.stderr
+    assert "The log of the web server says which check failed" in done.stderr
 
 
 def test_an_answer_says_what_to_look_at_next(run, body):
@@ -201,7 +201,9 @@ def test_an_answer_says_what_to_look_at_next(run, body):
 def test_nothing_there_is_status_1_in_plain_words(run, body):
     done = run("send", "salesforce", body(b"<x/>"), PORT="1")
     assert done.exit_code == 1
-    assert done.stderr == "http://127.0.0.1:1: cannot connect; `ringback up` starts the web server\n"
+    assert done.stderr == (
+        "cannot connect to http://127.0.0.1:1. Start the web server, for example with `ringback up`.\n"
+    )
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/x", "127.0.0.1:1/x", "http://[::1"])

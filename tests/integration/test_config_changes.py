@@ -244,7 +244,7 @@ def test_an_accepted_change_is_used_by_all_processes(processes, tmp_path, store)
     assert processes.names_of_routes() != {()}
     (pending,) = run.json("check")["pending"]
     assert "[[alerts.rules]]" in pending["removes"]
-    assert f"a change ({pending['digest']}) is pending" in run("check").stdout
+    assert f"change {pending['digest']} is pending" in run("check").stdout
     done = run("config", "accept")
     assert done.exit_code == 0, done.output
     assert '[[routes]] source = "forms"' in done.stdout
@@ -289,7 +289,10 @@ def test_a_pending_change_is_an_alert_also_if_it_removes_all_rules(processes):
     (alert,) = processes.web.alerts.holding()
     assert (alert.kind, alert.on, alert.channels) == ("config-pending", True, frozenset({"chat"}))
     assert alert.values == {"removed": "[[alerts.rules]]"}
-    for language, title in (("en", "A change of the configuration is pending"), ("es", "Un cambio de la")):
+    for language, title in (
+        ("en", "A change of the configuration is pending"),
+        ("es", "Hay un cambio pendiente de la"),
+    ):
         page = Pages(processes.web, language=language).get("/").text
         assert title in page
         assert "[[alerts.rules]]" in page

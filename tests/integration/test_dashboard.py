@@ -306,8 +306,16 @@ def watched(tmp_path, store):
 @pytest.mark.parametrize(
     ("language", "words", "key"),
     [
-        ("en", "The configuration has a fault, and the last valid one is in use", "accounts.bogota.country"),
-        ("es", "La configuración tiene un error, y se usa la última válida", "accounts.bogota.country"),
+        (
+            "en",
+            "The configuration has a fault; the last valid version stays in use",
+            "accounts.bogota.country",
+        ),
+        (
+            "es",
+            "La configuración tiene un error; se sigue usando la última versión válida",
+            "accounts.bogota.country",
+        ),
     ],
 )
 def test_a_faulty_file_is_named_on_the_first_page_until_it_is_corrected(watched, language, words, key):

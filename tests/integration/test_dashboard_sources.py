@@ -355,7 +355,7 @@ def test_an_operator_tries_a_channel_and_it_is_noted(tmp_path, store):
         assert "secretpart" not in Pages(services).get("/alerts").text
         assert "Sent to chat. Has it arrived?" in text_of(Pages(services).post("/alerts/chat/test"))
         receiver.answers = [500]
-        assert "chat did not take the test: the receiver answered 500" in text_of(
+        assert "The test message to chat was not sent: the receiver responded with status 500" in text_of(
             Pages(services).post("/alerts/chat/test")
         )
         assert len(receiver.posts) == 1

@@ -247,7 +247,7 @@ def test_an_unsafe_store_begins_an_alert_and_a_safe_one_ends_it(installation, tm
     (alert,) = installation.services.alerts.holding()
     assert "appendonly" in alert.values["reason"]
     ringback = Ringback(tmp_path / "ringback.toml", {"REDIS_URL": url_of(installation.admin)})
-    assert "The store is not safe" in ringback("alerts").stdout, "also without a rule"
+    assert "The store may lose data or rejects writes" in ringback("alerts").stdout, "also without a rule"
     installation.admin.config_set("appendonly", "yes")
     wait_for_log(installation.admin)
     installation.look()

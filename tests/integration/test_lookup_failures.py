@@ -418,12 +418,12 @@ def test_the_page_of_a_source_says_that_events_wait_and_why(failing):
 
 def test_the_first_page_has_the_source_among_what_requires_attention(failing):
     page = text_of(Pages(failing.services).get("/"))
-    assert "Source hubspot: HubSpot cannot be read" in page
+    assert "Source hubspot: lookups in HubSpot fail" in page
     assert "HubSpot rejects the token" in page
-    assert "3 events have waited for it since" in page
+    assert "Waiting events: 3, since" in page
     assert "All quiet" not in page
     page = text_of(Pages(failing.services, language="es").get("/"))
-    assert "Origen hubspot: no se puede leer HubSpot" in page
+    assert "Origen hubspot: fallan las consultas a HubSpot" in page
     assert "HubSpot rechaza el token" in page
 
 
@@ -468,9 +468,9 @@ def test_the_alert_begins_after_its_minutes_and_ends_with_the_failure(failing, t
     assert holds(4) == []
     assert holds(6) == ["lookups-failing"]
     page = text_of(Pages(failing.services).get("/alerts"))
-    assert "Source hubspot: HubSpot cannot be read" in page
-    assert "3 events have waited" in page
-    assert "no se puede leer HubSpot" in text_of(Pages(failing.services, language="es").get("/alerts"))
+    assert "Source hubspot: lookups in HubSpot fail" in page
+    assert "Waiting events: 3" in page
+    assert "fallan las consultas a HubSpot" in text_of(Pages(failing.services, language="es").get("/alerts"))
     assert "lookups-failing 5 minutes" in text_of(Pages(failing.services).get("/sources/hubspot"))
     failing.services.lookup_status.succeeded("hubspot")
     assert holds(7) == ["lookups-failing"], "it is over a minute after its cause"

@@ -241,7 +241,7 @@ def test_a_short_id_harms_nobody_elses_events(installation):
     )
     done = installation.run("forget", "--customer", "10", "--yes")
     assert done.exit_code == 0, done.output
-    assert "shorter than 5 characters" in done.output
+    assert "fewer than 5 characters" in done.output
     assert len(parked_events(installation.services)) == 1
 
 

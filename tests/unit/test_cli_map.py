@@ -93,7 +93,7 @@ def test_no_secret_is_shown(run, body, how):
 def test_the_words_for_people_tell_every_step(run, body):
     shown = run("map", "forms", body(form()), "--at", AT).stdout
     for words in (
-        "verified  not checked, no headers given",
+        "verified  not checked; give the headers",
         "route 'form': takes it",
         "{{ event.phone }}  ->  '+57 300 111 2233'  ->  3001112233",
         "PUT http://127.0.0.1:9/api/v2/campaign.php",
@@ -189,7 +189,7 @@ def test_a_body_over_the_limit_is_not_looked_at(run, body):
 def test_an_unknown_source_is_status_1_and_names_the_known_ones(run, body):
     done = run("map", "zoho", body({}))
     assert done.exit_code == 1
-    assert "'zoho'; known: forms, hubspot, salesforce" in done.stderr
+    assert "'zoho'. Known: forms, hubspot, salesforce" in done.stderr
 
 
 def test_control_characters_of_a_sample_do_not_reach_the_terminal(run, body):

@@ -1,1 +1,1 @@
-"""Commands that start processes."""
+"""Commands that start processes: `ringback up`, `web` and `sandbox`."""

@@ -1,4 +1,4 @@
-"""`ringback sandbox`: runs the wolkvox simulator as its own process."""
+"""`ringback sandbox`: runs a simulator of wolkvox."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ DEFAULT_PORT = 8202
 
 @click.command(cls=AsWritten)
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True, help="0: a free one."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=DEFAULT_PORT,
+    show_default=True,
+    help="The port. 0 chooses a free one.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
@@ -25,7 +29,7 @@ DEFAULT_PORT = 8202
     type=click.FloatRange(0),
     default=0.0,
     show_default=True,
-    help="The duration of every call.",
+    help="The duration of each call in milliseconds.",
 )
 @click.option("--daily-limit", type=click.IntRange(1), help="Calls per token and day. Default: unlimited.")
 @click.option(
@@ -33,17 +37,20 @@ DEFAULT_PORT = 8202
     "tokens",
     multiple=True,
     metavar="TEXT",
-    help="A valid token; repeatable. Default: any token.",
+    help="Accept this token; may be given several times. Default: any token.",
 )
 @click.option(
-    "--rules", type=click.File("rb"), metavar="FILE", help="Faults, as a JSON list; see POST /sandbox/rules."
+    "--rules",
+    type=click.File("rb"),
+    metavar="FILE",
+    help="Fault rules as a JSON list, in the format of POST /sandbox/rules.",
 )
 def sandbox(port: int, host: str, latency_ms: float, rules: Any, **more: Any) -> None:
     """Run a simulator of wolkvox.
 
-    It answers as wolkvox documents, enforces its limits, and injects faults on demand. To use it, set an
-    account's base_url = "http://127.0.0.1:8202" and any token. Its page shows the calls it received.
-    It sends nothing to other machines.
+    The simulator responds as wolkvox documents, enforces its limits, and injects faults by rules. To use it,
+    set base_url = "http://127.0.0.1:8202" and any token in an account. Its page shows the calls that it
+    received. It calls no other machine.
 
     Examples:
       ringback sandbox
@@ -62,14 +69,16 @@ def sandbox(port: int, host: str, latency_ms: float, rules: Any, **more: Any) ->
         raise click.BadParameter(_faults(error), param_hint="--rules") from error
     except OSError as error:
         raise RingbackError(
-            f"{host}:{port}: cannot listen: {error.strerror}; choose another port with --port"
+            f"cannot listen on {host}:{port}: {error.strerror}. Choose another port with --port."
         ) from error
 
 
 def _rules(document: Any) -> list[dict[str, Any]]:
     rules = document if isinstance(document, list) else [document]
     if not all(isinstance(rule, dict) for rule in rules):
-        raise click.BadParameter("not a rule; give a JSON object, or a list of them", param_hint="--rules")
+        raise click.BadParameter(
+            "not a fault rule. Give a JSON object or a list of objects.", param_hint="--rules"
+        )
     return rules
 
 

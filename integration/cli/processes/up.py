@@ -1,6 +1,6 @@
 """`ringback up`: runs web, dashboard, worker and, without REDIS_URL, an embedded store on this machine.
 
-All of them end with this process. Secrets are passed in the environment, never on a command line.
+The child processes end with this process. They get secrets in the environment, not on a command line.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=AsWritten)
 @click.option(
-    "--port", type=click.IntRange(1, 65535), help="The web server's port. Default: PORT, else 8080."
+    "--port", type=click.IntRange(1, 65535), help="The port of webhooks and API. Default: PORT, else 8080."
 )
 @click.option(
     "--dashboard-port",
@@ -53,10 +53,9 @@ if TYPE_CHECKING:
 def up(context: CliContext, port: int | None, dashboard_port: int | None) -> None:
     """Run store, web, dashboard and worker on this machine.
 
-    Ctrl-C stops them. Without REDIS_URL it runs an embedded store in RINGBACK_DATA_DIR (default
-    .ringback). The dashboard listens on loopback, on its own port. Processes that crash or hang are
-    restarted.
-    Changes of ringback.toml take effect within seconds.
+    Ctrl-C stops all of them. If REDIS_URL is not set, the command runs an embedded store in
+    RINGBACK_DATA_DIR (default .ringback). The dashboard has its own port on the loopback interface.
+    Processes that crash or hang are restarted. Changes of ringback.toml take effect within seconds.
 
     Examples:
       ringback up
@@ -90,8 +89,7 @@ def _start(
     dashboard_listener: socket.socket,
 ) -> None:
     url = _start_store(context, supervisor)
-    # Check once here, so that an unsafe store is reported once, not by child processes that keep
-    # restarting.
+    # Child processes would report an unsafe store at every restart.
     assure(open_store(url).client, accept_loss=context.config.store.accept_loss)
     environ = child_environment(context.environ, redis_url=url)
     environ["RINGBACK_CONFIG"] = str(context.config_path.resolve())
@@ -104,7 +102,7 @@ def _start(
 
 
 def _start_store(context: CliContext, supervisor: Supervisor) -> str:
-    """Return REDIS_URL, or the URL of an embedded store that is started here."""
+    """Return REDIS_URL; if it is not set, start an embedded store and return its URL."""
     known = context.environ.get("REDIS_URL")
     if known:
         return known
@@ -116,7 +114,7 @@ def _start_store(context: CliContext, supervisor: Supervisor) -> str:
 def _dashboard(context: CliContext, address: str) -> str:
     if context.config.can_sign_in:
         return f"{address}/"
-    return f"{address}/ (nobody can sign in yet: ringback user NAME --role admin)"
+    return f"{address}/ (no user yet; create one with: ringback user NAME --role admin)"
 
 
 def _announce(context: CliContext, address: str, dashboard: str, url: str) -> None:

@@ -1,7 +1,7 @@
-"""`ringback web`: checks configuration and store, then becomes the web server.
+"""`ringback web`: checks the configuration and the store, then replaces itself by the web server.
 
-A configuration error or unsafe store is reported once and ends the start; otherwise each server process
-would report it on every restart. If the store is away, the server starts and answers 503 until it is back.
+The check reports faults once; the processes of the server would report them at every restart. If the store
+is away, the server starts anyway and responds with 503 until the store is back.
 """
 
 from __future__ import annotations
@@ -22,17 +22,15 @@ from integration.store.durability import assure
 @click.option(
     "--serve",
     metavar="NAMES",
-    help="Comma-separated list of hooks, api and dashboard. Default: RINGBACK_SERVE, else all.",
+    help="A comma-separated list of hooks, api and dashboard. Default: RINGBACK_SERVE, else all.",
 )
 @config_option
 @pass_cli_context
 def web(context: CliContext, serve: str | None) -> None:
     """Run the web server: webhooks, API and dashboard.
 
-    It listens on PORT (default 8080) and requires REDIS_URL.
-
-    LOG_LEVEL and WEB_CONCURRENCY (processes, default 2) are read from the environment. The `web:` line
-    of the Procfile runs this command; `ringback up` also starts a store and a worker.
+    The command reads the environment: PORT (default 8080), REDIS_URL (required), LOG_LEVEL, and
+    WEB_CONCURRENCY, the number of processes (default 2). `ringback up` also starts a store and a worker.
 
     Examples:
       REDIS_URL=redis://127.0.0.1:6379/0 PORT=9000 ringback web
@@ -43,7 +41,9 @@ def web(context: CliContext, serve: str | None) -> None:
     try:
         assure(open_store(environment.store_url(context.environ)).client, accept_loss=accept_loss)
     except StoreAwayError:
-        output.problem("warning: the store is away; senders get 503 until it is back")
+        output.problem(
+            "warning: the store cannot be reached. Webhooks get status 503 until it can. Check REDIS_URL."
+        )
     listener = listen(port)
     listener.set_inheritable(True)
     environ = {**context.environ, "RINGBACK_CONFIG": str(context.config_path)}

@@ -1,1 +1,1 @@
-"""Commands for the data of a store: backup, restore, repair."""
+"""Commands for the data of the store: `ringback backup`, `restore` and `store repair`."""

@@ -1,4 +1,4 @@
-"""`ringback backup FILE` and `ringback restore FILE`, for the embedded store and for any Redis."""
+"""`ringback backup`, `restore`: save the store to a file, and restore it. Works with any store."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ANSWER_SECONDS = 60.0
 
 @contextmanager
 def _store_url() -> Iterator[str]:
-    """Yield the address of the store. An embedded store that is stopped runs meanwhile."""
+    """Yield the URL of the store. An embedded store that does not run is started meanwhile."""
     folder = data_dir(os.environ)
     url = os.environ.get("REDIS_URL") or running_url(folder)
     if url is not None:
@@ -50,9 +50,8 @@ def _text(counts: Mapping[str, int]) -> str:
 def backup(file: Path) -> None:
     """Write all records of the store to a new FILE.
 
-    Works while Ringback runs. The store holds writes back meanwhile, so that the backup shows one moment:
-    webhooks wait or get 503, and their senders try again. FILE holds customers' data and keys; only its owner
-    may read it.
+    Ringback may run meanwhile. The store delays writes until the backup is complete: webhooks wait, or get
+    503 and their senders retry. FILE has personal data and secret keys; only its owner may read it.
 
     \b
     Examples:
@@ -66,12 +65,12 @@ def backup(file: Path) -> None:
 
 @click.command()
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--confirm", is_flag=True, help="Resume the queues of a restored store.")
+@click.option("--confirm", is_flag=True, help="Resume the queues that the restore paused.")
 def restore(file: Path | None, *, confirm: bool) -> None:
     """Restore a backup from FILE into an empty store.
 
-    All queues are paused afterwards, because what is queued in the backup may be older than what wolkvox has.
-    Compare them (`ringback recalls --state queued`), cancel what must not be sent, then run
+    All queues are paused afterwards, because wolkvox may have newer recalls than the backup. List the queued
+    recalls (`ringback recalls --state queued`), cancel those that must not be sent, then run
     `ringback restore --confirm`.
 
     \b
@@ -80,13 +79,13 @@ def restore(file: Path | None, *, confirm: bool) -> None:
       ringback restore --confirm
     """  # noqa: D301  (click keeps the lines of a paragraph after \b)
     if confirm == (file is not None):
-        raise click.UsageError("name a FILE to restore, or --confirm a restore")
+        raise click.UsageError("Give a FILE to restore, or --confirm to resume the queues.")
     with _store_url() as url:
         if file is None:
             store = Store(connect(url))
             resumed = confirm_restore(TokenQueues(store), store.client)
             if not resumed:
-                raise BackupError("no queue is paused by a restore; nothing was changed")
+                raise BackupError("No queue is paused by a restore. Nothing was changed.")
             click.echo(f"{resumed} queue{'' if resumed == 1 else 's'} resumed")
             return
         with redis.Redis.from_url(url, socket_timeout=ANSWER_SECONDS) as client:
@@ -94,5 +93,6 @@ def restore(file: Path | None, *, confirm: bool) -> None:
             click.echo(
                 f"backup of {done.taken_at} by Ringback {done.version}: {_text(done.counts)}\n"
                 f"store now: {_text(record_counts(client))}\n"
-                "All queues are paused. Compare what is queued with wolkvox, then: ringback restore --confirm"
+                "All queues are paused. Compare the queued recalls with wolkvox. "
+                "Then run: ringback restore --confirm"
             )

@@ -1,8 +1,7 @@
-"""`ringback store repair`: removes the damaged end of the embedded store's data, after it made a copy.
+"""`ringback store repair`: copies the data of the embedded store, then removes their damaged end.
 
-The server reads its append-only file up to the first command that it cannot read, and then does not start.
-The program that repairs the file, valkey-check-aof, is the server under another name (valkey.io,
-"Persistence").
+The server does not start if it cannot read a command of its append-only file. valkey-check-aof repairs the
+file; it is the server's executable under another name (valkey.io, "Persistence").
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ MANIFEST = "appendonly.aof.manifest"
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """A repair: the bytes removed from the newest file, those kept in it, and the copy of all data."""
+    """The result of a repair: the bytes removed and kept in the newest file, and the copy of all files."""
 
     removed_bytes: int
     kept_bytes: int
@@ -38,15 +37,15 @@ class Repair:
 
 @click.group()
 def store() -> None:
-    """Look after the embedded store of `ringback up`."""
+    """Maintain the embedded store of `ringback up`."""
 
 
 @store.command(name="repair")
 def repair_command() -> None:
-    """Repair a store that does not start because its data are damaged.
+    """Repair an embedded store that does not start because its data are damaged.
 
-    Copies the data, then removes everything from the first damaged byte on. What was stored after that byte
-    is lost. Run it in the folder in which `ringback up` runs, while that is stopped.
+    The command copies the data, then removes everything after the first damaged byte. The removed data are
+    lost. Stop `ringback up` first, and run the command in the same folder.
     """
     done = repair(data_dir(os.environ), datetime.now(UTC))
     if done is None:
@@ -54,20 +53,23 @@ def repair_command() -> None:
         return
     click.echo(
         f"Removed the last {done.removed_bytes} bytes; {done.kept_bytes} bytes before them are kept.\n"
-        f"The data as they were are in {done.copy}.\n"
-        "Callbacks that were stored or sent in the removed part are missing or queued again. Compare with "
-        "wolkvox before you start `ringback up`, and send webhooks again that are missing."
+        f"A copy of the damaged data is in {done.copy}.\n"
+        "Callbacks in the removed part may be missing, or queued again although they were sent. Compare with "
+        "wolkvox before you start `ringback up`. Send missing webhooks again."
     )
 
 
 def repair(folder: Path, now: datetime) -> Repair | None:
     """Repair the data in the folder of an embedded store. Return None if they are not damaged.
 
-    `now` names the copy. Raise EmbeddedBusyError if a server uses the folder, or EmbeddedError.
+    `now` is part of the name of the copy. Raise EmbeddedBusyError if a server uses the folder, and
+    EmbeddedError if the folder has no data or they cannot be repaired.
     """
     manifest = folder / LOG_FOLDER / MANIFEST
     if not manifest.is_file():
-        raise EmbeddedError(f"{folder}: has no data of an embedded store; set RINGBACK_DATA_DIR")
+        raise EmbeddedError(
+            f"{folder} has no data of an embedded store. Set RINGBACK_DATA_DIR to its folder."
+        )
     with lock_folder(folder):
         status, report = _check(manifest)
         if status == 0:
@@ -78,15 +80,15 @@ def repair(folder: Path, now: datetime) -> Repair | None:
     found = re.search(r"size=(\d+), ok_up_to=(\d+)[^\n]*\n[^\n]*shrink", report)
     if status != 0 or found is None:
         raise EmbeddedError(
-            f"{folder}: the data cannot be repaired: {_last_line(report)}; "
-            f"they are unchanged, and copied to {copy}. Restore a backup"
+            f"the data in {folder} cannot be repaired: {_last_line(report)}. "
+            f"They are unchanged; a copy is in {copy}. Restore a backup."
         )
     size, kept = int(found[1]), int(found[2])
     return Repair(removed_bytes=size - kept, kept_bytes=kept, copy=copy)
 
 
 def _check(manifest: Path, *options: str) -> tuple[int, str]:
-    """Check the files of a manifest. Return the exit status and the output."""
+    """Run valkey-check-aof on a manifest. Return its exit status and its output."""
     done = subprocess.run(
         ["valkey-check-aof", *options, str(manifest)],
         executable=find_server(),

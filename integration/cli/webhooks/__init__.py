@@ -1,1 +1,1 @@
-"""Commands about senders of webhooks: the presets, and posting a sample as a sender would."""
+"""Commands for senders of webhooks: `ringback presets`, `send` and `hubspot`."""

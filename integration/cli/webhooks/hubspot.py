@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from integration.config.models import Config
 
 RECORD: Final = ".ringback-project.json"
-"""The file with what was generated last, which tells edits apart. It is outside of `src`."""
+"""The file that keeps the generated content, to recognize edits. It is outside of `src`."""
 
 
 _DELETED: Final = "deleted by you, not written again"
@@ -32,7 +32,7 @@ _DELETED: Final = "deleted by you, not written again"
 
 @click.group("hubspot", short_help="Write a HubSpot project app.")
 def hubspot() -> None:
-    """Set up HubSpot for a source: `ringback hubspot project DIR` writes its app."""
+    """Set up HubSpot: `ringback hubspot project DIR` writes the app of a source."""
 
 
 @hubspot.command("project", cls=AsWritten)
@@ -44,9 +44,9 @@ def hubspot() -> None:
 def project(context: CliContext, /, folder: Path, *, name: str | None, as_json: bool) -> None:
     """Write a HubSpot project app to DIR, or update it.
 
-    The app has the subscriptions that the source's routes need, and the workflow action
-    "Schedule a callback". Edit the files as you like: a second run keeps your edits.
-    `hs project upload`, HubSpot's command, uploads the app.
+    The app has the webhook subscriptions that the routes of the source need, and the workflow action
+    "Schedule a callback". You may edit the files; running the command again keeps your edits.
+    Upload the app with HubSpot's command `hs project upload`.
 
     Examples:
       ringback hubspot project hubspot-app
@@ -62,8 +62,8 @@ def project(context: CliContext, /, folder: Path, *, name: str | None, as_json: 
     notes = _notes(config, source, accounts, with_webhooks=WEBHOOKS_FILE in generated)
     if _DELETED in states.values():
         notes.append(
-            f"Files that you deleted are not written again. To have them written, delete {RECORD} and run "
-            "the command again: your edits stay."
+            f"Files that you deleted were not written again. To write them, delete {RECORD} and run "
+            "the command again. It keeps your edits."
         )
     if as_json:
         output.as_json({"source": source.name, "folder": str(folder), "files": states, "notes": notes})
@@ -82,7 +82,7 @@ def _source(context: CliContext, name: str | None) -> HubspotSource:
         if len(known) == 1:
             return known[0]
         names = ", ".join(each.name for each in known) or "none"
-        raise click.UsageError(f"--source is needed; the HubSpot sources are: {names}")
+        raise click.UsageError(f"Give --source. The HubSpot sources are: {names}.")
     source = context.source(name)
     if not isinstance(source, HubspotSource):
         raise click.BadParameter(f'{name} has kind = "{source.kind}", not "hubspot"', param_hint="--source")
@@ -93,12 +93,12 @@ def _source(context: CliContext, name: str | None) -> HubspotSource:
 
 
 def _write(folder: Path, source: str, generated: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Write the files that change. Return what was done with each file, by its path."""
+    """Write the files that change. Return the state of each file (such as "updated") by its path."""
     record = _read(folder / RECORD) or {"source": source, "files": {}}
     if record.get("source") != source or not isinstance(record.get("files"), dict):
         raise RingbackError(
-            f"{folder} holds the project of the source {record.get('source')!r}. Choose another folder for "
-            f"{source!r}."
+            f"{folder} already has the project of the source {record.get('source')!r}. Choose another folder "
+            f"for {source!r}."
         )
     base = record["files"]
     paths = dict.fromkeys((*generated, *base))
@@ -127,11 +127,11 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError) as error:
         raise RingbackError(
-            f"{path} cannot be read as JSON ({type(error).__name__}). Correct it, or delete it together with "
-            f"{RECORD} to have it written anew. Nothing was written."
+            f"{path} cannot be read as JSON ({type(error).__name__}), so nothing was written. Correct it, "
+            f"or delete it and {RECORD} and run the command again."
         ) from error
     if not isinstance(found, dict):
-        raise RingbackError(f"{path} is not a JSON object. Correct it. Nothing was written.")
+        raise RingbackError(f"{path} is not a JSON object, so nothing was written. Correct the file.")
     return found
 
 
@@ -149,7 +149,7 @@ def _save(path: Path, content: dict[str, Any]) -> None:
 def _next_steps(folder: Path, source: HubspotSource) -> str:
     token = "" if source.lookup is None else f", the access token in sources.{source.name}.lookup.token"
     return f"""Next, with HubSpot's command line (npm install -g @hubspot/cli):
-  hs account auth          once: connects the command to your HubSpot account
+  hs account auth          connects the command to your HubSpot account; once
   cd {folder}
   hs project upload        uploads and builds the app
 Install the app in HubSpot: Development > Projects > the app.
@@ -158,12 +158,12 @@ sources.{source.name}.secrets{token}."""
 
 
 def _notes(config: Config, source: HubspotSource, accounts: list[str], *, with_webhooks: bool) -> list[str]:
-    """Return what the user should know about this source."""
+    """Return the notes to print: missing routes and settings, and secrets in the files."""
     notes = []
     if not with_webhooks:
         notes.append(
-            "No webhooks file: no route of this source compares event.propertyName or event.subscriptionType "
-            "in its `when`. Add such a route, and run the command again."
+            "No file for webhooks was written, because no route of this source compares event.propertyName "
+            "or event.subscriptionType in `when`. Add such a route and run the command again."
         )
     if not reads_inputs(config.routes_by_source[source.name]):
         notes.append(

@@ -1,4 +1,4 @@
-"""Events that wait because their lookups fail, as `ringback recalls` and `ringback parked` report them."""
+"""Reports the events that wait for a lookup, for `ringback recalls` and `ringback parked`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def waiting_lookups(context: CliContext) -> list[LookupStatus]:
-    """Return the lookups for which events wait; none without a valid configuration."""
+    """Return the lookups for which events wait. Without a valid configuration the list is empty."""
     config = context.config_if_good
     found = {} if config is None else LookupStatusStore(context.store).all(lookups_of(config))
     return [status for status in found.values() if status.events]
 
 
 def as_fields(status: LookupStatus) -> dict[str, Any]:
-    """Return the fields of a lookup for JSON. `failure` is None while it does not fail."""
+    """Return a lookup as JSON fields. `failure` is None if its latest try succeeded."""
     failure = status.failure
     return {
         "source": status.source,
@@ -54,5 +54,5 @@ def _line(context: CliContext, status: LookupStatus) -> str:
     next_try = output.moment(failure.next_try, context.zone_of())
     text = f"{line}: {printable(failure.reason)}. Next try at {next_try}"
     if failure.kind == FailureKind.REFUSED:
-        return f"{text}, or as soon as the lookup of the source changes in the configuration."
+        return f"{text}, or when you change the lookup of the source in the configuration."
     return f"{text}."

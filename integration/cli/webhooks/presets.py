@@ -1,4 +1,4 @@
-"""`ringback presets`: the senders that Ringback knows, and how each is set up."""
+"""`ringback presets`: lists the presets, and shows how to set one up."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COLUMNS = ("preset", "sender", "verify", "handshake")
 def list_presets(*, name: str | None, as_json: bool) -> None:
     """List the presets of senders, or show one.
 
-    With NAME it prints the steps in the sender, and the tables to copy into ringback.toml.
+    A preset has the steps to follow in the sender and the tables to copy into ringback.toml.
 
     Examples:
       ringback presets
@@ -76,7 +76,7 @@ def _print_preset(preset: Preset) -> None:
 
 
 def toml_lines(preset: Preset) -> Iterator[str]:
-    """Yield the tables for ringback.toml: the source with its preset, and a route to begin with."""
+    """Yield the lines of a preset for ringback.toml: a source and an example route."""
     name, variable = preset.name, preset.name.upper().replace("-", "_")
     yield f"[sources.{name}]"
     yield 'kind = "json"'

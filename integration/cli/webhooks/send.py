@@ -1,6 +1,6 @@
-"""`ringback send`: posts a sample webhook to the running web server, signed as its CRM would sign it.
+"""`ringback send`: posts a sample webhook to the web server, signed as the CRM signs it.
 
-It prints neither the signature nor the URL key.
+The signature and the URL key are not printed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _TERSE = 2_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _SignedRequest:
-    """The URL to post to, the URL that the signature covers, and the message id."""
+    """The parts of a request that are chosen before it is signed. `signed_url` is part of some signatures."""
 
     url: str
     signed_url: str
@@ -45,15 +45,17 @@ class _SignedRequest:
 @click.command(cls=AsWritten)
 @click.argument("source")
 @click.argument("file", type=click.File("rb"))
-@click.option("--url", metavar="URL", help="The URL to post to. Default: the web server here, at PORT.")
+@click.option(
+    "--url", metavar="URL", help="The URL to post to. Default: the web server on this machine, at PORT."
+)
 @click.option("--public", is_flag=True, help="Post to the source's public_url.")
-@click.option("--message-id", metavar="TEXT", help="The sender's message id. Default: a random one.")
+@click.option("--message-id", metavar="TEXT", help="The message id of the webhook. Default: a random one.")
 @click.option(
     "--private-key",
     "key",
     type=click.File("r"),
     metavar="FILE",
-    help='The key to sign with, for verify = "ed25519": PEM, as openssl writes it.',
+    help='The private key to sign with, in PEM. Only for verify = "ed25519".',
 )
 @config_option
 @json_option
@@ -68,12 +70,11 @@ def send(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Post a sample webhook, signed as its CRM would sign it.
+    """Post a sample webhook, signed as the CRM signs it.
 
-    FILE holds the body ("-": standard input). It is posted to the web server on this machine.
-    HubSpot and Salesforce bodies contain event ids, and a signature over the body alone has no id:
-    sending the same file again is a duplicate and changes nothing. The output says so.
-    Exit 0 if the response is 2xx.
+    FILE holds the body; "-" reads standard input. Bodies of HubSpot and Salesforce contain event ids, so
+    sending the same file twice is a duplicate. The output reports a duplicate, which changes nothing.
+    Exits with status 1 unless the response is 2xx.
 
     Examples:
       ringback send hubspot body.json
@@ -91,10 +92,14 @@ def send(
     else:
         output.line(f"{response.status_code} {response.reason_phrase}")
         if duplicate:
-            output.line("a duplicate: this delivery was received before, and this is its answer again")
+            output.line(
+                "This delivery is a duplicate. Nothing was stored; the response is that of the first one."
+            )
         _print_answer(answer)
     if response.status_code == httpx.codes.UNAUTHORIZED:
-        output.problem("not verified; the log of the web server states which check failed and why")
+        output.problem(
+            "The webhook was not verified. The log of the web server says which check failed and why."
+        )
     if not response.is_success:
         raise SystemExit(1)
 
@@ -104,7 +109,9 @@ def _signed_request(
 ) -> _SignedRequest:
     known = public_url(source)
     if public and (known is None or url is not None):
-        raise click.UsageError("--public requires a source with public_url, and excludes --url")
+        raise click.UsageError(
+            "--public requires a source with public_url and cannot be combined with --url."
+        )
     target = known if public and known else url or web_address(context.environ) + secret_path(source)
     return _SignedRequest(
         url=target,
@@ -116,11 +123,13 @@ def _signed_request(
 
 def _private_key(source: Source, text: str) -> Ed25519PrivateKey:
     if not isinstance(source, JsonSource) or source.verify != "ed25519":
-        raise click.UsageError('--private-key requires a source with verify = "ed25519"')
+        raise click.UsageError('--private-key requires a source with verify = "ed25519".')
     try:
         return read_private_key(text)
     except ValueError:
-        raise click.BadParameter(f"needs {PRIVATE_KEY_WORDS}", param_hint="--private-key") from None
+        raise click.BadParameter(
+            f"not a valid key. Give {PRIVATE_KEY_WORDS}.", param_hint="--private-key"
+        ) from None
 
 
 def _post(
@@ -146,10 +155,12 @@ def _post(
     except httpx.UnsupportedProtocol as error:
         raise click.BadParameter("the URL must start with http:// or https://", param_hint="--url") from error
     except httpx.TimeoutException as error:
-        raise RingbackError(f"{_origin(signed)}: no answer within {SEND_SECONDS:g} s") from error
+        raise RingbackError(
+            f"{_origin(signed)} did not respond within {SEND_SECONDS:g} s. See the log of the web server."
+        ) from error
     except httpx.TransportError as error:
         raise RingbackError(
-            f"{_origin(signed)}: cannot connect; `ringback up` starts the web server"
+            f"cannot connect to {_origin(signed)}. Start the web server, for example with `ringback up`."
         ) from error
 
 
@@ -159,7 +170,7 @@ def _origin(signed: _SignedRequest) -> str:
 
 
 def _answer(response: httpx.Response) -> Any:
-    """Return the response parsed as JSON, else the start of its text."""
+    """Return the body of the response parsed as JSON. If it is not JSON, return the start of its text."""
     try:
         return response.json()
     except ValueError:
@@ -176,4 +187,4 @@ def _print_answer(answer: Any) -> None:
     }
     output.pairs(values.items(), indent="  ")
     for recall in answer.get("recalls") or ():
-        output.line(f"to follow it: ringback show {printable(recall)}")
+        output.line(f"Show the recall with: ringback show {printable(recall)}")

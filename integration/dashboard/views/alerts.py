@@ -88,9 +88,8 @@ def try_channel(services: Services, name: str) -> ResponseReturnValue:
     try:
         send(channel, message, services.config, now)
     except ChannelError as error:
-        flash_message(
-            _("%(channel)s did not take the test: %(why)s", channel=name, why=str(error)), "refused"
-        )
+        text = _("The test message to %(channel)s was not sent: %(why)s", channel=name, why=str(error))
+        flash_message(text, "refused")
     else:
         flash_message(_("Sent to %(channel)s. Has it arrived?", channel=name))
     return back_to(url_for("dashboard.alerts"))
