@@ -79,7 +79,7 @@ class WakeUpPublisher:
         try:
             self._connect()
         except Exception as error:  # noqa: BLE001  (the first message tries again)
-            log.warning("the broker is away", error=type(error).__name__)
+            log.warning("the broker is away; check BROKER_URL", error=type(error).__name__)
         while True:
             task, arguments, headers = self._waiting.get()
             try:

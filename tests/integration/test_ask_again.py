@@ -1,4 +1,4 @@
-"""A recall that has ended is asked for again: a new recall at the operator's time, linked with the earlier one."""
+"""Requesting an ended recall again: a new recall that is linked with the earlier one."""
 
 from __future__ import annotations
 

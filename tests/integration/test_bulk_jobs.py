@@ -1,4 +1,4 @@
-"""Jobs on a real store: retry and cancel of many, in steps, whoever dies in between."""
+"""Bulk jobs on a real store: retry and cancel in steps, also if workers die."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_job_retries_what_its_filter_finds_and_nothing_else(process):
     assert process.jobs.running() == []
 
 
-def test_without_a_state_only_those_that_can_be_acted_on_are_meant(process):
+def test_without_a_state_only_recalls_that_can_be_acted_on_are_selected(process):
     fill(process.store, 200)
     queued = count(process, State.QUEUED)
     job = process.jobs.begin(BulkAction.CANCEL, Filter(), who="ana", reason="cancelled by ana")
@@ -80,7 +80,7 @@ def test_without_a_state_only_those_that_can_be_acted_on_are_meant(process):
     assert count(process, State.QUEUED) == 0
 
 
-def test_what_comes_after_a_job_began_is_not_touched(process):
+def test_recalls_admitted_after_a_job_began_are_not_changed(process):
     fill(process.store, 50, states=(State.QUEUED,))
     job = process.jobs.begin(BulkAction.CANCEL, Filter(state=State.QUEUED), who="ana", reason="no")
     fill(process.store, 50, seed=2, states=(State.QUEUED,), first=1000)
@@ -88,7 +88,7 @@ def test_what_comes_after_a_job_began_is_not_touched(process):
     assert (count(process, State.CANCELLED), count(process, State.QUEUED)) == (50, 50)
 
 
-def test_a_worker_that_dies_leaves_a_job_to_the_next_and_nothing_is_done_twice(process, monkeypatch):
+def test_another_worker_continues_the_job_of_a_dead_one_without_repeating(process, monkeypatch):
     monkeypatch.setattr(working, "STEP", 7)
     fill(process.store, 60, states=(State.DEAD,))
     clock = [0]
@@ -128,7 +128,7 @@ def test_a_step_whose_reply_was_lost_is_not_taken_again(process, monkeypatch):
     assert process.jobs.get(job.id).done == 30
 
 
-def test_two_workers_at_once_share_nothing_of_a_job(process, monkeypatch):
+def test_two_workers_never_advance_the_same_job(process, monkeypatch):
     monkeypatch.setattr(working, "STEP", 3)
     fill(process.store, 120, states=(State.DEAD,))
     job = process.jobs.begin(BulkAction.RETRY, Filter(), who="ana", reason="again")
@@ -146,7 +146,7 @@ def test_two_workers_at_once_share_nothing_of_a_job(process, monkeypatch):
     assert (told.state, told.done, told.skipped) == ("done", 120, {})
 
 
-def test_those_that_changed_meanwhile_are_skipped_with_what_they_became(process, monkeypatch):
+def test_recalls_that_changed_meanwhile_are_skipped_with_their_state(process, monkeypatch):
     fill(process.store, 40, states=(State.QUEUED,))
     job = process.jobs.begin(BulkAction.CANCEL, Filter(), who="ana", reason="no")
     ids = [recall.id for recall in process.recalls.every(Filter())]
@@ -164,7 +164,7 @@ def test_those_that_changed_meanwhile_are_skipped_with_what_they_became(process,
     assert told.looked_at == 40
 
 
-def test_a_stopped_job_stays_where_it_is(process, monkeypatch):
+def test_a_stopped_job_does_not_continue(process, monkeypatch):
     monkeypatch.setattr(working, "STEP", 10)
     fill(process.store, 30, states=(State.DEAD,))
     job = process.jobs.begin(BulkAction.RETRY, Filter(), who="ana", reason="again", total=30)
@@ -179,7 +179,7 @@ def test_a_stopped_job_stays_where_it_is(process, monkeypatch):
         process.jobs.stop("jb_none")
 
 
-def test_a_date_that_has_passed_becomes_as_soon_as_may_be(tmp_path, store):
+def test_a_past_date_becomes_the_earliest_possible_one(tmp_path, store):
     services = make_services(tmp_path, store)
     fill(services.store, 20, states=(State.EXPIRED,), ending=NOW - timedelta(days=20), days=1)
     job = services.bulk_jobs.begin(
@@ -192,7 +192,7 @@ def test_a_date_that_has_passed_becomes_as_soon_as_may_be(tmp_path, store):
     assert all(recall.recall_date >= NOW + timedelta(minutes=30) for recall in queued)
 
 
-def test_a_worker_goes_on_with_jobs_by_itself(tmp_path, store):
+def test_a_worker_advances_jobs_without_a_command(tmp_path, store):
     services = make_services(tmp_path, store, two_accounts())
     fill(services.store, 450, states=(State.DEAD,))
     engine = Worker(services.configuration.watch, services.store, WakeUpPublisher.silent(), SentryReporter())
@@ -204,7 +204,7 @@ def test_a_worker_goes_on_with_jobs_by_itself(tmp_path, store):
     engine.stop()
 
 
-def test_a_job_grows_old(process):
+def test_a_job_expires(process):
     from integration.store.deliveries import DeliveryStore
 
     job = process.jobs.begin(BulkAction.RETRY, Filter(), who="ana", reason="again")

@@ -1,4 +1,4 @@
-"""A test call has the queue for itself: no push meets it, whatever operators and workers do meanwhile."""
+"""A test call leases the queue, so that no push runs beside it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def terms(services):
 
 @pytest.fixture
 def pass_lease(services):
-    """The clock of the store stands still until this is called; then a lease is over."""
+    """Return a function that moves the store's clock past the lease. Until then the clock stands still."""
     now = [round(utc_now().timestamp() * 1000)]
     services.store._protocol.clock = lambda: now[0]
 
@@ -71,7 +71,7 @@ def ask(services, queue):
     return probe_in_queue(services.queues, queue, account(services), lambda _: None)
 
 
-def test_no_push_begins_while_the_queue_is_lent_and_one_does_after(services, queue, queued):
+def test_no_push_begins_during_a_test_call_and_one_does_after_it(services, queue, queued):
     fence = begin_test_call(services, queue)
     assert acquire(services, queue).kind == "busy"
     assert (services.accounts.get("bogota").state, services.accounts.get("bogota").reason) == (
@@ -82,7 +82,7 @@ def test_no_push_begins_while_the_queue_is_lent_and_one_does_after(services, que
     assert isinstance(acquire(services, queue), Claim)
 
 
-def test_an_operator_who_resumes_meanwhile_does_not_let_a_push_in(services, queue, queued):
+def test_resuming_during_a_test_call_begins_no_push(services, queue, queued):
     fence = begin_test_call(services, queue)
     services.accounts.pause("bogota", "a break")
     services.accounts.resume("bogota")
@@ -91,7 +91,7 @@ def test_an_operator_who_resumes_meanwhile_does_not_let_a_push_in(services, queu
     assert acquire(services, queue).kind == "wait"
 
 
-def test_a_queue_that_pushes_or_is_quiet_is_not_lent(services, queue, queued):
+def test_no_test_call_while_the_queue_pushes_or_is_quiet(services, queue, queued):
     claim = acquire(services, queue)
     assert begin_test_call(services, queue).kind == "busy"
     outcome = PushResult(kind="ended", state="accepted", quiet=True, sent_ms=0)
@@ -100,7 +100,7 @@ def test_a_queue_that_pushes_or_is_quiet_is_not_lent(services, queue, queued):
     assert (refused.kind, refused.reason) == ("wait", "quiet")
 
 
-def test_a_queue_that_waits_is_not_lent_and_a_stopped_or_paused_one_is_and_stays_so(services, queue, queued):
+def test_no_test_call_while_the_queue_waits_but_while_it_is_stopped_or_paused(services, queue, queued):
     claim = acquire(services, queue)
     stop = PushResult(kind="again", reason="401", stop="the token is refused", sent_ms=0)
     services.queues.finish(queue, claim, 1, stop, more=False, terms=terms(services))
@@ -127,9 +127,7 @@ def test_a_test_call_counts_for_the_day_and_is_not_made_beyond_its_limit(tmp_pat
     assert len(sandbox.calls()) == 1
 
 
-def test_who_dies_with_the_queue_keeps_it_only_as_long_as_its_call_may_run(
-    services, queue, queued, pass_lease
-):
+def test_the_lease_of_a_dead_test_call_ends_with_its_call(services, queue, queued, pass_lease):
     assert isinstance(begin_test_call(services, queue), int)
     assert acquire(services, queue).kind == "busy"
     pass_lease()
@@ -139,7 +137,7 @@ def test_who_dies_with_the_queue_keeps_it_only_as_long_as_its_call_may_run(
     assert services.accounts.get("bogota").pushed_today == 1
 
 
-def test_a_late_return_changes_nothing(services, queue, queued, pass_lease):
+def test_a_late_end_of_a_test_call_changes_nothing(services, queue, queued, pass_lease):
     fence = begin_test_call(services, queue)
     pass_lease()
     claim = acquire(services, queue, "next")
@@ -169,7 +167,7 @@ def test_a_call_that_was_never_sent_leaves_no_quiet_time(tmp_path, store, queued
 
 
 def test_test_calls_and_drains_at_once_never_overlap(services, queue, queued, sandbox):
-    """Two who ask and one who pushes, all as often as they can: the sandbox sees one call at a time."""
+    """Two threads make test calls and one drains. The sandbox never sees two calls at once."""
     end = time.monotonic() + 60
 
     def goes_on():
@@ -193,7 +191,7 @@ def test_test_calls_and_drains_at_once_never_overlap(services, queue, queued, sa
     assert not sandbox.stats()["overlaps"]
 
 
-def test_a_late_return_leaves_what_was_lent_to_another(services, queue, queued, pass_lease):
+def test_a_late_end_leaves_the_lease_of_another_test_call(services, queue, queued, pass_lease):
     late = begin_test_call(services, queue)
     pass_lease()
     services.queues.begin_test_call(queue, "second", terms(services))

@@ -1,4 +1,4 @@
-"""Forecasts of an account: when it is through, which dates it cannot keep, when the day's calls are used up."""
+"""Forecasts of an account: the end of its queue, the recalls at risk, and the end of the daily quota."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def pace(pushes=30, seconds=60.0):
 
 
 def due(**numbers):
-    """How many are due within minutes: `due(m0=1, m15=2)`."""
+    """Return the number of due recalls by horizon, in minutes: `due(m0=1, m15=2)`."""
     return {timedelta(minutes=int(name[1:])): number for name, number in numbers.items()}
 
 

@@ -1,4 +1,4 @@
-"""Senders that check an address before they use it, and answers as each sender takes them."""
+"""Senders that check an address before they use it, and the responses that each sender expects."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_a_challenge_is_echoed_and_stores_nothing(web_of, store, name):
     ],
     ids=str,
 )
-def test_what_is_not_exactly_a_challenge_is_a_delivery(web_of, body):
+def test_a_request_that_is_not_exactly_a_challenge_is_a_delivery(web_of, body):
     web = web_of('verify = "bearer"\nsecrets = "a-bearer-secret-of-s-0123"\nhandshake = "challenge"\n')
     assert web.client.post("/hooks/s", json=body).status_code == 401
     assert counted(web) == {"not verified": 1}
@@ -202,7 +202,7 @@ def test_a_verified_request_of_the_shape_of_a_handshake_is_no_delivery(
     assert stored_keys(store) == set()
 
 
-def test_a_source_without_a_handshake_answers_none_that_is_not_verified(web_of):
+def test_a_source_without_a_handshake_answers_no_unverified_request(web_of):
     web = web_of(BEARER)
     assert web.client.post("/hooks/s", json=CHALLENGES["monday"]).status_code == 401
     assert web.client.post("/hooks/s", data=b"webhook_id=5", content_type=FORM).status_code == 401
@@ -305,7 +305,7 @@ def test_a_probe_is_answered(web_of, method):
     ("rate", "asked", "allowed"),
     [("", None, None), ("", "120", "120"), ("", "<b>", "*"), ("rate_per_minute = 60\n", "120", "60")],
 )
-def test_cloudevents_are_granted_to_their_origin(web_of, rate, asked, allowed):
+def test_a_cloudevents_origin_is_allowed(web_of, rate, asked, allowed):
     web = web_of(URL_KEY + rate + 'handshake = "cloudevents"\n')
     headers = {"WebHook-Request-Origin": "eventemitter.example.com"}
     if asked:
@@ -341,14 +341,14 @@ def test_a_handshake_does_not_end_a_series_of_rejections(web_of):
 
 
 class Over:
-    """A limit that is reached."""
+    """A rate limiter whose limit is exceeded."""
 
     def over(self, name, per_minute):
         return 7
 
 
 @pytest.mark.parametrize(("keys", "status"), [("", 202), ("answer_status = 200\n", 200)])
-def test_a_success_has_the_status_that_the_sender_takes(web_of, keys, status):
+def test_a_success_has_the_answer_status_of_the_preset(web_of, keys, status):
     web = web_of(URL_KEY + keys)
     answer = web.client.post(f"/hooks/s/{KEY}", data=BODY, content_type="application/json")
     assert (answer.status_code, len(answer.json["recalls"])) == (status, 1)
@@ -358,7 +358,7 @@ def test_a_success_has_the_status_that_the_sender_takes(web_of, keys, status):
     ("keys", "busy", "away"),
     [("", 429, 503), ("retry_status = 429\n", 429, 429), ("retry_status = 503\n", 503, 503)],
 )
-def test_a_delivery_to_be_sent_again_has_the_status_on_which_the_sender_does(
+def test_a_delivery_that_is_not_stored_has_the_retry_status_of_the_preset(
     web_of, monkeypatch, keys, busy, away
 ):
     web = web_of(URL_KEY + "rate_per_minute = 1\n" + keys, Over())

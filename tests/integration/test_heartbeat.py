@@ -1,4 +1,4 @@
-"""Signs of group: what is told of each web and worker, and whether a worker takes its wake-ups."""
+"""Heartbeats of web and worker processes, and stalled workers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from support.reporters import RecordingReporter
 
 
 class ProcessGroup:
-    """Processes on a store, with all clocks in hand."""
+    """Processes on one store, with clocks that the test sets."""
 
     def __init__(self, client):
         self.seconds = 1000.0
@@ -55,7 +55,7 @@ def group(store):
 # --- who is there ------------------------------------------------------------------------------
 
 
-def test_each_process_says_who_it_is(group):
+def test_each_heartbeat_identifies_its_process(group):
     worker, web = group.process(), group.process("web")
     group.pass_time(2)
     for each in (worker, web):
@@ -85,7 +85,7 @@ def test_the_latest_sweep_and_wake_up_are_in_the_stores_clock(group):
     assert (shown.drains_by_wake_up, shown.drains_by_sweep) == (1, 1)
 
 
-def test_a_process_that_gives_no_sign_of_life_is_gone(group, store):
+def test_a_process_without_heartbeats_is_removed(group, store):
     group.process().send()
     group.pass_time(LIVES_SECONDS)
     assert len(group.processes.all()) == 1
@@ -110,7 +110,7 @@ def test_drains_are_counted_over_all_workers_and_each_once(group, store):
     assert (counts["drains:wake_up"], counts["drains:sweep"]) == ("5", "2")
 
 
-def test_a_full_store_still_takes_signs_of_life(group, store):
+def test_a_full_store_accepts_heartbeats(group, store):
     worker = group.process()
     worker.send()
     store.config_set("maxmemory", "1")
@@ -183,7 +183,7 @@ def test_a_few_drains_of_the_sweep_in_a_short_time_are_no_stall(group):
 
 
 def test_drains_of_the_sweep_are_no_stall_where_others_take_the_wake_ups(group):
-    """As when somebody asks without ringing: which worker takes the wake-up of the sweep is chance."""
+    """It is chance which worker takes the wake-up that a sweep published."""
     worker, other = group.process(), group.process()
     for _ in range(10):
         worker.consumer_health.untaken()
@@ -213,7 +213,7 @@ def test_a_worker_that_is_answering_a_wake_up_is_busy_not_stalled(group):
         assert group.reporter.consumer_changes == []
 
 
-def test_a_worker_that_takes_none_while_others_take_many_is_stalled(group):
+def test_a_worker_that_takes_no_wake_ups_while_others_take_many_is_stalled(group):
     stalled, good = group.process(), group.process()
     for _ in range(ELSEWHERE_WAKE_UPS * 2):
         with good.consumer_health.taking():
@@ -247,7 +247,7 @@ def test_a_worker_that_has_just_begun_is_not_stalled(group):
     assert group.reporter.consumer_changes == []
 
 
-def test_a_store_that_was_emptied_makes_nobody_hear():
+def test_an_emptied_store_does_not_end_a_stall():
     now = [0.0]
     health = ConsumerHealth(lambda: now[0])
     health.evaluate(1000)

@@ -1,4 +1,4 @@
-"""Reading contacts, against a stub that behaves as HubSpot documents it."""
+"""Lookups of HubSpot records, against a stub with HubSpot's documented behaviour."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_the_request_is_the_documented_one(hubspot):
     assert hubspot.headers[0]["content-type"] == "application/json"
 
 
-def test_more_than_a_hundred_are_asked_for_in_several_requests(hubspot):
+def test_more_than_a_hundred_ids_are_read_in_several_requests(hubspot):
     ids = tuple(str(number) for number in range(1000, 1250))
     for contact in ids:
         hubspot.add(contact, phone=contact)
@@ -84,39 +84,39 @@ def test_more_than_a_hundred_are_asked_for_in_several_requests(hubspot):
     assert [len(asked["inputs"]) for asked in hubspot.asked] == [100, 100, 50]
 
 
-def test_an_id_that_comes_twice_is_asked_once(hubspot):
+def test_a_repeated_id_is_requested_once(hubspot):
     assert set(read(hubspot, ("101", "101"))) == {"101"}
     assert hubspot.asked[0]["inputs"] == [{"id": "101"}]
 
 
-def test_a_contact_that_does_not_exist_is_absent_and_the_others_come(hubspot):
+def test_a_contact_that_does_not_exist_is_missing_from_the_result(hubspot):
     assert set(read(hubspot, ("101", "999", "102"))) == {"101", "102"}
     assert len(hubspot.asked) == 1
 
 
-def test_an_id_that_is_no_number_is_absent_and_spoils_no_batch(hubspot):
+def test_an_id_that_is_not_a_number_is_not_requested(hubspot):
     assert set(read(hubspot, ("101", "x'; drop", "", "١٢"))) == {"101"}
 
 
-def test_nothing_to_ask_is_no_request(hubspot):
+def test_no_ids_make_no_request(hubspot):
     assert read(hubspot, ()) == {}
     assert hubspot.asked == []
 
 
-def test_a_merged_contact_comes_under_the_id_that_was_asked(hubspot):
+def test_a_merged_contact_is_returned_under_the_requested_id(hubspot):
     hubspot.merged["55"] = "101"
     found = read(hubspot, ("55", "102", "999"))
     assert found["55"]["id"] == "101"
     assert set(found) == {"55", "102"}
 
 
-def test_a_merged_contact_comes_beside_the_one_it_was_merged_into(hubspot):
+def test_a_merged_contact_is_returned_with_the_one_it_was_merged_into(hubspot):
     hubspot.merged["55"] = "101"
     found = read(hubspot, ("101", "55"))
     assert found["55"]["id"] == found["101"]["id"] == "101"
 
 
-def test_ids_that_an_answer_leaves_unexplained_cost_a_bounded_number_of_requests(hubspot):
+def test_ids_missing_from_an_answer_cost_a_bounded_number_of_requests(hubspot):
     hubspot.faults.append(HubspotFault(status=200, body=b'{"status":"COMPLETE","results":[]}'))
     read(hubspot, tuple(str(number) for number in range(2000, 2100)))
     assert len(hubspot.asked) == 1 + hubspot_lookup.MOST_SINGLE_READS
@@ -232,7 +232,7 @@ def test_an_object_that_is_refused_fails_alone(hubspot, status):
     assert str(status) in found.failed["deals/7"].reason
 
 
-def test_the_first_object_that_is_refused_costs_no_other_its_turn(hubspot):
+def test_a_rejected_object_does_not_prevent_reading_the_others(hubspot):
     hubspot.faults_of_objects["deals"] = HubspotFault(status=403, body=b"{}")
     found = look_up(lookup(hubspot), ("deals/7", "101"))
     assert (set(found.records), set(found.failed)) == ({"101"}, {"deals/7"})
@@ -255,7 +255,7 @@ def test_records_are_kept_when_no_time_is_left_for_single_reads(hubspot, monkeyp
     assert len(hubspot.asked) == 1
 
 
-def test_the_check_of_a_lookup_asks_for_its_object_and_tells_a_record_that_cannot_be_read(hubspot):
+def test_the_check_of_a_lookup_reads_its_object_and_reports_an_unreadable_record(hubspot):
     settings = {"kind": "hubspot", "secrets": ["s" * 20], "name": "crm"}
     source = HubspotSource(**settings, lookup=lookup(hubspot, object="deals"))
     config = Config(accounts={}, sources={"crm": source}, routes=(), vars={})
@@ -285,7 +285,7 @@ def test_any_other_status_is_away_with_its_number(hubspot, status):
     assert len(hubspot.asked) == 1
 
 
-def test_a_503_is_asked_again_when_it_says(hubspot):
+def test_the_retry_after_of_a_503_is_used(hubspot):
     hubspot.faults.append(HubspotFault(status=503, headers={"Retry-After": "7"}))
     assert away(hubspot).retry_after_seconds == 7
 
@@ -310,7 +310,7 @@ def test_an_answer_that_is_not_as_documented_is_away(hubspot, body, words):
     assert words in away(hubspot).reason
 
 
-def test_an_error_that_is_not_a_missing_contact_never_makes_one_look_missing(hubspot):
+def test_an_unexpected_error_never_makes_a_contact_missing(hubspot):
     body = {"results": [], "errors": [{"category": "INTERNAL", "context": {}}]}
     hubspot.faults.append(HubspotFault(status=207, body=json.dumps(body).encode()))
     assert "could not read some" in away(hubspot).reason
@@ -350,7 +350,7 @@ def test_a_name_that_is_not_known_is_away(hubspot, monkeypatch):
 
 
 @pytest.mark.parametrize("act", ["drip", "hang"])
-def test_a_server_that_drips_or_says_nothing_is_cut_off_in_time(hubspot, monkeypatch, act):
+def test_a_slow_or_silent_server_times_out(hubspot, monkeypatch, act):
     monkeypatch.setattr(requests, "REQUEST_SECONDS", 0.4)
     hubspot.faults.append(HubspotFault(act))
     began = time.monotonic()
@@ -368,7 +368,7 @@ def test_a_name_look_up_that_hangs_is_cut_off_in_time(hubspot, monkeypatch):
         release.set()
 
 
-def test_all_requests_of_a_call_together_have_an_end(hubspot, monkeypatch):
+def test_all_requests_of_a_call_share_a_deadline(hubspot, monkeypatch):
     monkeypatch.setattr(hubspot_lookup, "CALL_SECONDS", 0.4)
     hubspot.faults.append(HubspotFault("hang"))
     began = time.monotonic()
@@ -403,7 +403,7 @@ def test_429_without_retry_after_waits_for_the_interval(hubspot):
     assert away(hubspot).retry_after_seconds == 2.5
 
 
-def test_a_used_up_day_waits_longer(hubspot):
+def test_the_daily_limit_waits_longer(hubspot):
     hubspot.faults.append(rate_limited("DAILY"))
     caught = away(hubspot)
     assert caught.retry_after_seconds == DAILY_WAIT_SECONDS
@@ -438,25 +438,25 @@ def test_no_call_is_made_when_none_remains_today(hubspot):
     assert away(hubspot).retry_after_seconds > 3000
 
 
-def test_calls_go_on_while_some_remain(hubspot):
+def test_requests_continue_while_the_limit_is_not_reached(hubspot):
     hubspot.extra_headers = {"X-HubSpot-RateLimit-Remaining": "1"}
     for _ in range(2):
         assert read(hubspot, ("101",))
 
 
-def test_calls_go_on_when_the_wait_is_over(hubspot):
+def test_requests_continue_after_the_wait(hubspot):
     hubspot.faults.append(rate_limited("SECONDLY", Retry_After="0"))
     away(hubspot)
     assert read(hubspot, ("101",))
 
 
-def test_an_endless_wait_shuts_the_token_for_an_hour_at_most(hubspot):
+def test_a_long_wait_blocks_the_token_for_an_hour_at_most(hubspot):
     hubspot.faults.append(rate_limited("SECONDLY", Retry_After="999999999"))
     away(hubspot)
     assert away(hubspot).retry_after_seconds <= DAILY_WAIT_SECONDS
 
 
-def test_one_tokens_limit_holds_no_other_back(hubspot):
+def test_the_limit_of_one_token_does_not_block_others(hubspot):
     hubspot.faults.append(rate_limited("SECONDLY", Retry_After="30"))
     away(hubspot)
     hubspot.token = "pat-na1-second"

@@ -1,4 +1,4 @@
-"""Forgetting a person: nothing of him is left anywhere, nobody else is harmed, and the promises hold."""
+"""Erasing a person: no data of the person remains, and other customers keep theirs."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class PersonalData(Installation):
         return {"id": f"e{self.sent}", "customer": customer, "phone": phone, "at": at, **more}
 
     def everything(self) -> str:
-        """All that the store holds, as text, bodies unpacked; a second way of looking beside the product's."""
+        """Return all values of the store as text, with decompressed bodies, without the code under test."""
         import zlib
 
         client, named = self.services.store.client, []
@@ -90,7 +90,7 @@ def installation(services, tmp_path, store):
 
 
 def leave_traces_everywhere(installation):
-    """The person and somebody else, in every place where the store holds people."""
+    """Store data of the person and of another one in every kind of record."""
     installation.send(installation.item(), installation.item(OTHER, OTHER_NUMBER))
     claim = installation.claim()
     answer = f'{{"msg": "customer {CUSTOMER} at {NUMBER}"}}'
@@ -133,7 +133,7 @@ def test_nothing_of_a_person_is_left_and_others_keep_their_recalls(installation,
     assert not names_the_person(" ".join(entry.about))
 
 
-def test_the_search_afterwards_finds_what_was_overlooked(installation, monkeypatch):
+def test_the_check_after_an_erasure_finds_remains(installation, monkeypatch):
     leave_traces_everywhere(installation)
     store = installation.services.store
     for key, write in (
@@ -159,7 +159,7 @@ def test_an_event_sent_again_after_its_customer_was_forgotten_is_still_the_same(
     assert installation.recalls() == []
 
 
-def test_an_older_wish_that_comes_after_its_customer_was_forgotten_is_not_pushed(tmp_path, store):
+def test_an_older_request_of_a_forgotten_customer_is_not_pushed(tmp_path, store):
     text = LISTED.replace('kind = "json"', 'kind = "json"\nevent_time = "{{ event.said }}"')
     services = make_services(tmp_path, store, two_accounts() + text)
     services.binding.bind()
@@ -177,7 +177,7 @@ def test_an_older_wish_that_comes_after_its_customer_was_forgotten_is_not_pushed
     assert [recall.state for recall in installation.recalls()] == [State.QUEUED, State.CANCELLED]
 
 
-def test_the_trace_of_a_forgotten_customer_fades(installation):
+def test_the_marker_of_a_forgotten_customer_expires(installation):
     installation.send(installation.item())
     installation.run.json("forget", "--customer", CUSTOMER, "--yes")
     queue = installation.services.queues.bound()["bogota"]
@@ -207,7 +207,7 @@ def test_a_queued_recall_is_not_sent_any_more_and_a_pushed_one_is_waited_for(ins
     assert installation.recalls() == []
 
 
-def test_what_is_being_pushed_for_too_long_is_told(installation, monkeypatch):
+def test_a_recall_that_is_pushed_for_too_long_is_reported(installation, monkeypatch):
     from integration.cli import personal_data
 
     monkeypatch.setattr(personal_data, "WAIT_SECONDS", 0)
@@ -218,7 +218,7 @@ def test_what_is_being_pushed_for_too_long_is_told(installation, monkeypatch):
     assert [recall.state for recall in installation.recalls()] == [State.PUSHING]
 
 
-def test_forgetting_asks_first_and_tells_how_much_there_is(installation):
+def test_forgetting_shows_the_counts_and_asks_for_confirmation(installation):
     installation.send(installation.item())
     asked = installation.run("forget", "--customer", CUSTOMER, standard_input=b"n\n")
     assert asked.exit_code == 1
@@ -231,11 +231,11 @@ def test_forgetting_asks_first_and_tells_how_much_there_is(installation):
     "args",
     [(), ("--customer", "1", "--telephone", NUMBER), ("--telephone", "2233"), ("--telephone", "hello")],
 )
-def test_who_is_meant_must_be_said(installation, args):
+def test_forgetting_requires_a_customer_or_a_telephone(installation, args):
     assert installation.run("forget", *args, "--yes").exit_code == 2
 
 
-def test_a_short_id_harms_nobody_elses_events(installation):
+def test_a_short_id_erases_no_events_of_others(installation):
     installation.send(
         installation.item("10"), installation.item(OTHER, OTHER_NUMBER, at="next week", campaign="10")
     )
@@ -248,7 +248,7 @@ def test_a_short_id_harms_nobody_elses_events(installation):
 # --- giving out --------------------------------------------------------------------------------
 
 
-def test_a_persons_history_is_whole_and_holds_nobody_else(installation):
+def test_an_export_is_complete_and_has_no_data_of_others(installation):
     leave_traces_everywhere(installation)
     named = installation.run("export", "--customer", CUSTOMER)
     assert named.exit_code == 0, named.output
@@ -264,7 +264,7 @@ def test_a_persons_history_is_whole_and_holds_nobody_else(installation):
     assert installation.services.audit.page()[0][0].what == "export"
 
 
-def test_a_history_as_csv_holds_no_formula(installation):
+def test_an_export_as_csv_has_no_formula(installation):
     installation.send(installation.item("=1+1", NUMBER, campaign="@SUM(1)"))
     named = installation.run("export", "--telephone", NUMBER, "--csv")
     (head, row) = csv.reader(io.StringIO(named.stdout))
@@ -351,7 +351,7 @@ def test_a_recall_is_found_and_erased_by_any_spelling_of_its_customer(installati
 # --- on the dashboard --------------------------------------------------------------------------
 
 
-def test_an_admin_gives_out_and_forgets_on_the_dashboard(installation, services):
+def test_an_admin_exports_and_erases_on_the_dashboard(installation, services):
     leave_traces_everywhere(installation)
     admin = Pages(services, "admin")
     given_out = admin.post("/person/export", {"customer": CUSTOMER})
@@ -381,7 +381,7 @@ def test_the_dashboard_names_the_person_and_the_counts_before_it_erases(installa
 
 
 @pytest.mark.parametrize("path", ["/person", "/person/forget"])
-def test_nothing_found_is_no_success(installation, services, path):
+def test_finding_no_data_is_no_success(installation, services, path):
     leave_traces_everywhere(installation)
     text = Pages(services, "admin").post(path, {"customer": "52.123.456"}).text
     assert "No data of this person was found." in text
@@ -391,12 +391,12 @@ def test_nothing_found_is_no_success(installation, services, path):
 
 @pytest.mark.parametrize("who", [{}, {"customer": "1", "telephone": NUMBER}, {"telephone": "2233"}])
 @pytest.mark.parametrize("path", ["/person", "/person/export", "/person/forget"])
-def test_on_the_dashboard_too_it_must_be_said_who_is_meant(installation, services, who, path):
+def test_the_dashboard_requires_a_customer_or_a_telephone(installation, services, who, path):
     assert Pages(services, "admin").post(path, who).status_code == 422
     assert services.audit.page()[0] == []
 
 
-def test_only_admins_give_out_or_forget(installation, services):
+def test_only_admins_export_or_erase(installation, services):
     operator = Pages(services, "operator")
     assert operator.get("/person").status_code == 403
     for path in ("/person", "/person/export", "/person/forget"):

@@ -1,4 +1,4 @@
-"""Previews and map-again in the helper: the results of the web process, within the limits of the helper."""
+"""Previews and remaps in the helper have the results of the web process, within the helper's limits."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ FORM = {
 
 @pytest.fixture
 def quick():
-    """Previews with a time limit that heavy templates exceed and others do not."""
+    """Return previews with a time limit that only heavy templates exceed."""
     previews = Previews(Limits(seconds=4.0, memory_bytes=256 * 1024 * 1024), plan_seconds=60.0)
     yield previews
     previews.stop()
@@ -254,7 +254,7 @@ def test_map_again_keeps_an_event_that_takes_too_long_and_maps_the_others(servic
 
 
 class Overrun(Previews):
-    """Previews that are too slow for every event."""
+    """Previews that exceed the time limit for every event."""
 
     tried = 0
 

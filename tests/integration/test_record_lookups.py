@@ -1,4 +1,4 @@
-"""Lookups of Bitrix24 and Meta lead ads: from the delivery to the recall, and each fault of the CRM."""
+"""Lookups of Bitrix24 and Meta lead ads: from the delivery to the recall, and all errors of the CRM."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def meta_lookup(meta, **changes) -> MetaLeadLookup:
 
 
 class LookedUp(Installation):
-    """A receiver and a lookup runner with one source `crm`."""
+    """A receiver and a lookup runner with the source `crm`."""
 
     def __init__(self, folder, store, source: str, route: str) -> None:
         text = two_accounts() + source + ROUTE + route
@@ -321,7 +321,7 @@ OF_ONE_LEAD = [
 
 
 @pytest.mark.parametrize("fault", OF_ONE_LEAD, ids=str)
-def test_a_fault_of_one_lead_is_its_own(meta, fault):
+def test_an_error_of_one_lead_affects_only_that_lead(meta, fault):
     meta.leads["3"] = META_LEAD | {"id": "3"}
     meta.faults_of["1"] = fault
     found = look_up(meta_lookup(meta), ["1", "3"])
@@ -338,7 +338,7 @@ def test_leads_that_were_read_are_kept_when_meta_refuses_the_next(meta, fault):
     assert len(meta.requests) == 2
 
 
-def test_no_lead_is_asked_for_without_time_for_its_answer(meta, monkeypatch):
+def test_no_lead_is_requested_without_time_for_the_answer(meta, monkeypatch):
     monkeypatch.setattr(meta_leads, "CALL_SECONDS", REQUEST_SECONDS)
     meta.leads.update({lead: META_LEAD | {"id": lead} for lead in "12"})
     found = look_up(meta_lookup(meta), ["1", "2"])
@@ -375,7 +375,7 @@ def test_the_check_of_a_lookup_asks_bitrix24(tmp_path, bitrix):
 @pytest.mark.parametrize(
     ("fault", "good"), [(None, True), ((403, error(200)), False), ((404, b"<html>"), False)]
 )
-def test_the_check_of_a_lookup_tells_an_unknown_lead_from_a_fault(meta, fault, good):
+def test_the_check_of_a_lookup_distinguishes_an_unknown_lead_from_an_error(meta, fault, good):
     meta.fault = fault
     source = JsonSource(name="m", kind="json", verify="url-key", url_key="k" * 32, lookup=meta_lookup(meta))
     (found,) = check_lookups(Config(accounts={}, sources={"m": source}, routes=(), vars={}))

@@ -1,4 +1,4 @@
-"""Refused deliveries are written down with their reason, without their body, and at no cost to the answer."""
+"""Rejected deliveries are recorded with their cause and without their body. No response waits for it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from support.waiting import wait_until
 PHONE = "3001112233"
 
 
-def test_a_stale_delivery_is_listed_with_how_stale_it_was(web):
+def test_a_stale_delivery_is_listed_with_its_age(web):
     body = as_bytes([hubspot_event(1, AT)])
     late = datetime.now(UTC) - timedelta(minutes=10)
     headers = signed(web.services, "hubspot", body, url="http://localhost/hooks/hubspot", now=late)
@@ -68,7 +68,7 @@ def test_the_answer_is_the_same_bare_401_whatever_is_found(web):
     assert causes == {"stale", "address", "missing header"}
 
 
-def test_nothing_of_the_body_and_no_secret_is_written_down(web, store):
+def test_no_body_and_no_secret_is_recorded(web, store):
     body = as_bytes({"customer": "cliente-55", "phone": PHONE, "at": AT})
     headers = signed(web.services, "forms", body, url="", now=datetime.now(UTC) - timedelta(hours=1))
     headers |= {
@@ -100,7 +100,7 @@ def test_each_kind_of_refusal_is_listed(web):
     assert sorted(one.status for one in web.rejections()) == [400, 401, 413, 415]
 
 
-def test_too_many_are_listed_as_such(tmp_path, store):
+def test_deliveries_over_the_rate_are_listed(tmp_path, store):
     class Over:
         def over(self, name, per_minute):
             return 7
@@ -139,7 +139,7 @@ def test_a_secret_that_was_rotated_out_while_the_web_ran_is_recognised(tmp_path,
     assert [cause for cause, _ in told.findings] == ["retired secret"]
 
 
-def test_only_so_many_a_second_are_looked_into(web, monkeypatch):
+def test_diagnoses_are_limited_per_second(web, monkeypatch):
     looked_into = []
     from integration.webhooks import rejection_log
 
@@ -166,7 +166,7 @@ def not_written(logged):
     return [line["count"] for line in logged if "not recorded" in line["event"]]
 
 
-def test_what_waits_is_bounded_and_the_rest_is_counted(web, monkeypatch):
+def test_the_queue_is_bounded_and_dropped_entries_are_counted(web, monkeypatch):
     from integration.domain.rejection import rejection_of
 
     monkeypatch.setattr(web.rejection_log, "_start", lambda: None)
@@ -209,7 +209,7 @@ def test_with_the_store_away_they_are_dropped_and_counted_and_the_answer_is_the_
     assert not_written(logged) == [1]
 
 
-def test_a_fault_while_looking_does_not_end_the_writing(web, monkeypatch):
+def test_an_error_of_a_diagnosis_does_not_end_the_thread(web, monkeypatch):
     from integration.webhooks import rejection_log
 
     monkeypatch.setattr(rejection_log, "diagnose", lambda *_, **__: 1 / 0)

@@ -1,4 +1,4 @@
-"""A stored delivery, or one of its events, is sent through today's routes again, after a preview."""
+"""Sending a stored delivery, or one of its events, again through the current routes."""
 
 from __future__ import annotations
 

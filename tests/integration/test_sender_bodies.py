@@ -1,4 +1,4 @@
-"""Bodies as real senders post them, through the receiver: what is queued, and what is parked or rejected.
+"""Bodies as real senders post them, through the receiver: queued, parked or rejected.
 
 The shapes are known from public reports about form plug-ins, CRMs and HTTP libraries. Names and numbers are
 made up.
@@ -71,7 +71,7 @@ def post(web, body, content_type="application/json", *, path=f"/hooks/forms/{KEY
 
 
 def queued(web, answer):
-    """The customer, telephone and campaign of the one recall of an answer."""
+    """Return the customer, telephone and campaign of the only recall of a response."""
     assert answer.status_code == 202, answer.text
     assert answer.json["parked"] == 0, parked_events(web.services)
     (recall,) = (web.recall(one) for one in answer.json["recalls"])

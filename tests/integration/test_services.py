@@ -1,4 +1,4 @@
-"""The services: what the web and the command line ask of the deliveries, over a configuration and a real store."""
+"""The services of the web and the command line, with a configuration and a real store."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LIMA = account("lima", zone="Lima", country="PE")
 
 
 class ClockedInstallation(Installation):
-    """A services, its wake-ups, and a clock that moves only when told."""
+    """Services with their wake-ups, and a clock that the test sets."""
 
     def __init__(self, folder, client, text=None):
         self.now = datetime.now(UTC).replace(microsecond=0)
@@ -51,7 +51,7 @@ class ClockedInstallation(Installation):
         return Services(watch_config(self.path, ENVIRON), store, self.wake_ups)
 
     def reconfigure(self, text):
-        """Another process' services, which reads the file as it is now."""
+        """Return the services of another process, which reads the changed file."""
         write_config(self.folder, text)
         self.services = self.other_services()
 

@@ -1,6 +1,6 @@
-"""What is written is what was handed in, in time; what is read is whole and bounded, or is not taken for it.
+"""The deadline transport over a socket pair: unchanged requests, and responses that are whole or errors.
 
-The other side is the far end of a pair of sockets, which hands over an answer in the parts that a test says.
+The far end of the pair sends the response in the parts that a test sets.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ DELIMITED = [SIZED, CHUNKED, INTERIM, MOVED, NO_CONTENT]
 
 
 class NearSocket(socket.socket):
-    """The transport's end of the wire. The far end answers when the request has been sent."""
+    """The transport's end of the socket pair. Its `send` makes the far end answer."""
 
     def __init__(self, end: socket.socket, answer: Callable[[], None]) -> None:
         super().__init__(fileno=end.detach())
@@ -61,7 +61,10 @@ class NearSocket(socket.socket):
 
 
 class Wire:
-    """A transport whose connections lead here: `opened` counts them, `far` is the far end of the last."""
+    """A transport whose connections are socket pairs.
+
+    `opened` counts the connections, and `far` is the far end of the last one.
+    """
 
     def __init__(self, *, limit: int = BODY_LIMIT) -> None:
         self.transport = DeadlineTransport(body_limit=limit)
@@ -97,7 +100,7 @@ class Wire:
                 self.far.shutdown(socket.SHUT_WR)
 
     def call(self, *parts: bytes, end=True, method="PUT", headers=()) -> tuple[Progress, Exception | None]:
-        """What becomes of a call that is answered in these parts, and by the end of the connection after it."""
+        """Return the progress and the error of a call that is answered with these parts."""
         self.parts, self.end = parts, end
         progress = Progress(end=boottime() + 20, write_by=boottime() + 20)
         request = httpx.Request(
@@ -124,7 +127,7 @@ def wire(monkeypatch):
 
 @contextlib.contextmanager
 def new_wire(**options):
-    """A wire for one call, where many are needed."""
+    """Yield a Wire for one call, for tests that make many calls."""
     made, real = Wire(**options), deadline_transport._open
     deadline_transport._open = made.open
     try:
@@ -148,7 +151,7 @@ def seen(progress: Progress):
 # --- the request ---
 
 
-def test_a_request_is_written_as_it_was_handed_in_and_in_one_piece(wire):
+def test_a_request_is_written_unchanged_and_at_once(wire):
     progress, _ = wire.call(SIZED, headers=[("Host", "h:1"), ("X-Empty", "")])
     assert wire.far.recv(READ_BYTES) == (
         b"PUT /a?b=c HTTP/1.1\r\nHost: h:1\r\nX-Empty: \r\nContent-Length: 2\r\n\r\n{}"
@@ -170,7 +173,7 @@ def test_a_request_is_written_as_it_was_handed_in_and_in_one_piece(wire):
         ("PUT\r\n", b"X", b"a"),
     ],
 )
-def test_what_would_say_something_else_is_not_written(wire, method, name, value):
+def test_an_invalid_request_is_not_written(wire, method, name, value):
     progress, error = wire.call(SIZED, method=method, headers=[(name, value)])
     assert isinstance(error, httpx.LocalProtocolError)
     assert progress.sent_at is None
@@ -185,7 +188,7 @@ def test_a_scheme_that_is_not_http_is_refused():
 
 
 def test_the_timeout_of_a_client_counts_for_the_whole_call():
-    """httpx counts a time-out anew with every read, so that a byte now and then would never end."""
+    """httpx restarts its timeout with every read, so a slow response would have no limit."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/"
         with DeadlineClient(DeadlineTransport(), seconds=20) as client:
@@ -209,7 +212,7 @@ def test_an_answer_is_the_same_in_whatever_parts_it_comes(answer):
 
 
 @pytest.mark.parametrize("answer", DELIMITED)
-def test_no_beginning_of_an_answer_is_taken_for_the_whole(answer):
+def test_a_truncated_answer_is_never_complete(answer):
     assert not any(read(answer[:at]).complete for at in range(len(answer)))
 
 
@@ -233,9 +236,7 @@ def test_headers_are_joined_and_cookies_targets_and_trailers_left_out():
 
 @pytest.mark.parametrize("surplus", [b"x", b"\r\n", SIZED, SIZED[:9], b"0\r\n\r\n"])
 @pytest.mark.parametrize("together", [True, False])
-def test_what_comes_after_an_answer_ends_the_use_of_the_connection_and_changes_nothing(
-    wire, surplus, together
-):
+def test_bytes_after_an_answer_close_the_connection_and_change_nothing(wire, surplus, together):
     parts = (SIZED + surplus,) if together else (SIZED, surplus)
     for calls in (1, 2, 3):
         progress, _ = wire.call(*parts, end=False)
@@ -244,7 +245,7 @@ def test_what_comes_after_an_answer_ends_the_use_of_the_connection_and_changes_n
 
 
 def test_a_connection_that_was_idle_for_long_is_not_used_again(monkeypatch):
-    """The server may be closing it at this very moment, and then nobody knows whether the call was taken."""
+    """The server may close an idle connection while a request is sent. The outcome would be unknown."""
     with new_wire() as wire:
         wire.call(SIZED, end=False)
         monkeypatch.setattr(wire.transport, "_clock", lambda: boottime() + IDLE_LIMIT_SECONDS + 0.1)
@@ -263,7 +264,7 @@ def test_a_connection_that_was_idle_for_long_is_not_used_again(monkeypatch):
         TO_THE_END,
     ],
 )
-def test_a_connection_is_not_used_again_where_an_end_or_a_doubt_is_left(wire, answer):
+def test_a_connection_is_not_used_again_after_an_ambiguous_answer(wire, answer):
     for calls in (1, 2):
         progress, _ = wire.call(answer, end=answer is TO_THE_END)
         assert (progress.complete, wire.opened) == (True, calls)
@@ -280,7 +281,7 @@ def test_a_connection_is_not_used_again_where_an_end_or_a_doubt_is_left(wire, an
         b"HTTP/1.1 202 A\r\nTransfer-Encoding: gzip\r\n\r\n{}",
     ],
 )
-def test_what_has_no_one_meaning_is_no_answer(wire, answer):
+def test_an_ambiguous_answer_is_an_error(wire, answer):
     progress, error = wire.call(answer)
     assert not progress.complete
     assert isinstance(error, httpx.RemoteProtocolError)
@@ -294,7 +295,7 @@ def test_a_body_is_cut_at_its_limit_and_then_not_whole(wire):
     assert isinstance(error, AnswerTooLongError)
 
 
-def test_a_head_without_end_is_not_read_for_ever(wire):
+def test_an_endless_head_is_an_error(wire):
     progress, error = wire.call(
         b"HTTP/1.1 202 A\r\n", *[b"X: " + b"y" * 1000 + b"\r\n"] * (2 * HEAD_LIMIT // 1000)
     )
@@ -302,7 +303,7 @@ def test_a_head_without_end_is_not_read_for_ever(wire):
     assert isinstance(error, AnswerTooLongError)
 
 
-def test_chunk_marks_without_end_are_not_read_for_ever():
+def test_endless_chunk_headers_are_an_error():
     limit = 8192
     head, chunk = b"HTTP/1.1 202 A\r\nTransfer-Encoding: chunked\r\n\r\n", b"1;" + b"y" * 90 + b"\r\nx\r\n"
     with new_wire(limit=limit) as wire:
@@ -313,7 +314,7 @@ def test_chunk_marks_without_end_are_not_read_for_ever():
 
 @examples(300)
 @given(data=st.data())
-def test_an_answer_gone_bad_is_whole_or_an_error_in_whatever_parts_it_comes(data):
+def test_a_mutated_answer_is_complete_or_an_error_in_any_parts(data):
     answer = data.draw(st.sampled_from([*DELIMITED, TO_THE_END]).flatmap(gone_bad))
     at = data.draw(st.integers(0, len(answer)))
     with bounded(2.0):
@@ -323,6 +324,6 @@ def test_an_answer_gone_bad_is_whole_or_an_error_in_whatever_parts_it_comes(data
         assert seen(first) == seen(second)
 
 
-def test_httpcore_still_lets_the_errors_of_the_stream_pass():
-    """The stream raises httpx's errors: httpcore must not take one for its own, and go on reading."""
+def test_httpcore_does_not_catch_the_errors_of_the_stream():
+    """The stream raises httpx' errors. httpcore would handle an error of its own class differently."""
     assert not issubclass(httpx.WriteError, httpcore.WriteError)

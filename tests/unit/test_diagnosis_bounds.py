@@ -1,4 +1,4 @@
-"""Diagnoses of what the senders' own libraries sign; a diagnosis is bounded and tells no secret."""
+"""Diagnoses of requests signed by the senders' own libraries, and the bounds of a diagnosis."""
 
 from __future__ import annotations
 
@@ -74,9 +74,7 @@ HOSTILE = st.dictionaries(
     url_key=st.none() | st.text(max_size=30),
     which=st.integers(0, 6),
 )
-def test_whatever_strangers_send_is_diagnosed_without_an_error_and_without_a_secret(
-    headers, body, url_key, which
-):
+def test_any_request_is_diagnosed_without_an_error_or_a_secret(headers, body, url_key, which):
     settings = [
         hubspot(), hubspot(signatures=("v1", "v2")), forms("standard-webhooks"),
         forms("hmac-sha256", **HMAC), forms("bearer"), forms("header", header="X-Api-Key"), salesforce(),
@@ -114,10 +112,10 @@ def test_a_large_body_costs_a_bounded_number_of_digests():
     assert sum(spent) <= MOST_BYTES
 
 
-def test_every_cause_has_words():
+def test_every_cause_has_a_text():
     assert set(WORDS) == set(get_args(Cause))
 
 
-def test_every_way_of_altering_a_body_has_words():
+def test_every_change_of_a_body_has_a_text():
     ways = {how for body in (COMPACT, b"a\r\nb", "ñ".encode()) for how, _ in _others(body)}
     assert ways == set(ALTERED)

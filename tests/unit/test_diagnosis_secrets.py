@@ -17,14 +17,14 @@ from support.source_cases import CASES, NOW, SECRET, STANDARD_SECRET, URL_KEY, f
 
 @pytest.mark.parametrize("settings", [hubspot(), forms("standard-webhooks")], ids=["hubspot", "standard"])
 @pytest.mark.parametrize(("minutes", "cause"), [(-11, "stale"), (7, "early")])
-def test_a_time_too_far_off_is_told_in_seconds(settings, minutes, cause):
+def test_a_stale_timestamp_is_reported_in_seconds(settings, minutes, cause):
     found = seen(delivered(settings, now=NOW + timedelta(minutes=minutes)), settings)
     assert causes(found) == [cause]
     assert found.proved
     assert abs(int(found.findings[0].facts["seconds"]) - abs(minutes) * 60) <= 1
 
 
-def test_a_stale_time_that_somebody_made_up_is_not_proved():
+def test_a_stale_time_without_a_matching_digest_is_not_proved():
     made = delivered(hubspot(), now=NOW - timedelta(minutes=11))
     forged = replace(made, headers={**made.headers, "x-hubspot-signature-v3": "AAAA"})
     found = seen(forged, hubspot())
@@ -32,7 +32,7 @@ def test_a_stale_time_that_somebody_made_up_is_not_proved():
     assert not found.proved
 
 
-def test_seconds_where_milliseconds_belong_are_recognised():
+def test_seconds_in_place_of_milliseconds_are_recognised():
     at = str(int(NOW.timestamp()))
     digest = base64.b64encode(
         hmac.new(SECRET.encode(), b"POST" + URL.encode() + BODY + at.encode(), hashlib.sha256).digest()
@@ -48,7 +48,7 @@ def test_seconds_where_milliseconds_belong_are_recognised():
     assert found.findings[0].facts == {"found": "seconds", "expected": "milliseconds"}
 
 
-def test_a_time_that_is_no_number_is_told():
+def test_a_timestamp_that_is_not_a_number_is_reported():
     made = delivered(hubspot())
     headers = {**made.headers, "x-hubspot-request-timestamp": NOW.isoformat()}
     assert causes(seen(replace(made, headers=headers), hubspot()))[0] == "time unreadable"
@@ -90,7 +90,7 @@ def test_a_secret_that_was_rotated_out_is_recognised(scheme):
 
 
 @pytest.mark.parametrize("scheme", sorted(SIGNED_BY_SECRET))
-def test_a_secret_that_nobody_knows_stays_unknown(scheme):
+def test_an_unknown_secret_stays_unknown(scheme):
     signer = SIGNED_BY_SECRET[scheme]
     own = STANDARD_SECRET if scheme == "standard" else "own-secret"
     found = seen(delivered(signer), signer.model_copy(update={"secrets": (SecretStr(own),)}))
@@ -127,12 +127,12 @@ def test_a_credential_with_something_around_it_is_recognised(value):
         ("k-0000000000000000", "key unknown"),
     ],
 )
-def test_a_wrong_key_in_the_address_is_told(given_key, cause):
+def test_a_wrong_url_key_is_reported(given_key, cause):
     case = next(case for case in CASES if case.id == "salesforce-two-leads")
     assert causes(seen(case.delivery(url_key=given_key), case.settings)) == [cause]
 
 
-def test_the_key_of_another_source_is_told():
+def test_the_url_key_of_another_source_is_reported():
     case = next(case for case in CASES if case.id == "salesforce-two-leads")
     other = forms("url-key", secrets=(), url_key="another-key-of-16+".replace("+", "-"))
     found = seen(case.delivery(url_key=other.url_key.get_secret_value()), case.settings, other)
@@ -140,7 +140,7 @@ def test_the_key_of_another_source_is_told():
     assert found.findings[0].facts == {"source": "forms", "what": "url_key"}
 
 
-def test_another_organisation_is_told_with_both_ids():
+def test_another_organisation_is_reported_with_both_ids():
     case = next(case for case in CASES if case.id == "salesforce-two-leads")
     settings = salesforce(organization_id="00Dyy0000000001EAA")
     found = seen(case.delivery(), settings)
@@ -148,7 +148,7 @@ def test_another_organisation_is_told_with_both_ids():
     assert found.findings[0].facts == {"found": "00D5f000000AbCdEAK", "expected": "00Dyy0000000001EAA"}
 
 
-def test_the_organisation_of_another_source_is_told():
+def test_the_organisation_of_another_source_is_reported():
     case = next(case for case in CASES if case.id == "salesforce-two-leads")
     settings = salesforce(organization_id="00Dyy0000000001EAA")
     found = seen(case.delivery(), settings, salesforce(name="sf-peru", organization_id="00D5f000000AbCd"))
@@ -156,7 +156,7 @@ def test_the_organisation_of_another_source_is_told():
     assert found.findings[0].facts["source"] == "sf-peru"
 
 
-def test_a_strangers_organisation_id_is_not_repeated():
+def test_an_unknown_organisation_id_is_not_repeated():
     case = next(case for case in CASES if case.id == "salesforce-two-leads")
     body = case.body.replace(b"00D5f000000AbCdEAK", b"&lt;script&gt;")
     found = seen(case.delivery(body=body), salesforce())

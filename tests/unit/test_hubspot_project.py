@@ -1,4 +1,4 @@
-"""`ringback hubspot project`: the files of a project app, a second run, and edits."""
+"""`ringback hubspot project`: the files of a project app, and the update of existing files."""
 
 from __future__ import annotations
 

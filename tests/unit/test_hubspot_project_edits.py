@@ -1,4 +1,4 @@
-"""Second runs of `ringback hubspot project` on files that were edited in any way: no edit is lost."""
+"""`ringback hubspot project` keeps every edit of the files when it runs again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INPUTS = ("account", "campaign", "customer", "telephone")
 
 
 def files_of(properties=(), inputs=(), host="hooks.example.com"):
-    """Return what is generated for a source with these subscriptions and input fields."""
+    """Return the generated files for a source with these subscriptions and input fields."""
     source = HubspotSource(
         name="crm", kind="hubspot", secrets=("s" * 20,), public_url=f"https://{host}/hooks/crm"
     )
@@ -62,7 +62,7 @@ def put(value, path, new):
 
 
 def as_sets(value):
-    """Return JSON without the order of its lists, which the merge may change."""
+    """Return JSON values with sets in place of lists, because the merge may reorder lists."""
     if isinstance(value, dict):
         return {key: as_sets(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -71,7 +71,7 @@ def as_sets(value):
 
 
 def run(base, new, current):
-    """Run the update, and return the files as they are after it, and the next base."""
+    """Run the update. Return the files and the base of the next update."""
     written, next_base = updated_files(base, new, current)
     return copy.deepcopy({**current, **written}), copy.deepcopy(next_base)
 

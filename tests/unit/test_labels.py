@@ -1,4 +1,4 @@
-"""The store's own words are said in the reader's language; what people wrote stays as it is."""
+"""Labels of the store's texts in the reader's language. Texts that a user wrote are not changed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def spanish():
 
 
 def literals(path, names):
-    """Give the texts that a module hands to calls of these names, or as their `reason`."""
+    """Return the texts that a module passes to calls of these names, or as their `reason`."""
     found = set()
     for node in ast.walk(ast.parse((ROOT / path).read_text())):
         if isinstance(node, ast.Call):

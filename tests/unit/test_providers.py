@@ -1,4 +1,4 @@
-"""What every source promises: it takes what its sender signed, refuses what anybody changed, reads the rest."""
+"""The rules of all kinds of sources: verify what the sender signed, reject changes, read the events."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_proof_made_with_another_secret_is_refused(case):
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.proof_headers], ids=lambda case: case.id)
-def test_any_of_several_secrets_will_do(case):
+def test_any_of_several_secrets_is_accepted(case):
     rotated = case.settings.model_validate(
         case.settings.model_dump() | {"secrets": ("whsec_YW5vdGhlcg==", *case.settings.secrets)}
     )
@@ -205,7 +205,7 @@ def test_a_body_cut_short_or_empty_is_unreadable_or_reads_without_a_crash(case):
 
 
 @cases
-def test_a_refusal_keeps_its_status_and_tells_when_to_try_again(case):
+def test_an_error_keeps_its_status_and_retry_after(case):
     for status in (400, 401, 404, 413, 415, 503):
         refusal = ErrorAnswer(
             status=status, title="Not taken", detail="Say <why> & how", retry_after_seconds=5

@@ -1,4 +1,4 @@
-"""Whatever comes to a source, only the documented errors come out."""
+"""Random requests to each kind of source raise only the documented errors."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ ANY_BODY = st.binary(max_size=200) | ANY_JSON.map(orjson.dumps) | ANY_FORM | ANY
     url_key=st.none() | st.text(max_size=10) | st.just(URL_KEY),
     keep_proof=st.booleans(),
 )
-def test_whatever_comes_only_the_documented_errors_come_out(case, headers, body, url, url_key, keep_proof):
+def test_any_request_raises_only_the_documented_errors(case, headers, body, url, url_key, keep_proof):
     if keep_proof:
         headers = {**case.signed(body=body), **headers}
     delivery = case.delivery(headers=headers, body=body, url=url, url_key=url_key)

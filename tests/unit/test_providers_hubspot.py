@@ -1,4 +1,4 @@
-"""HubSpot: its signatures, its events, and the answers that it reads."""
+"""HubSpot: signatures, events and responses."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_an_older_hubspot_signature_is_refused_unless_it_is_named(version):
     SOURCES["hubspot"].verify(delivery, hubspot(signatures=(version,)), NOW)
 
 
-def test_where_hubspots_v3_is_present_a_good_older_signature_does_not_help():
+def test_an_older_hubspot_signature_is_ignored_if_v3_is_present():
     everything = ("v1", "v2", "v3")
     for version in ("v1", "v2"):
         good = hubspot_delivery(b"[]", hubspot(signatures=(version,)))
@@ -48,7 +48,7 @@ def test_where_hubspots_v3_is_present_a_good_older_signature_does_not_help():
         assert hubspot_refuses(replace(good, headers=empty), signatures=everything).check == "signature v3"
 
 
-def test_hubspots_v3_is_taken_also_where_only_an_older_one_is_named():
+def test_hubspots_v3_is_accepted_if_only_older_versions_are_in_signatures():
     SOURCES["hubspot"].verify(hubspot_delivery(b"[]"), hubspot(signatures=("v2",)), NOW)
 
 
@@ -64,7 +64,7 @@ def test_hubspots_v3_covers_method_and_address():
     ["", "soon", "-1", "1.5", "١٢٣", "9" * 15, "9" * 16, "9" * 5000, "1772374530", "0"],
     ids=ascii,
 )
-def test_a_hubspot_timestamp_that_is_no_plausible_moment_is_refused(timestamp):
+def test_an_invalid_hubspot_timestamp_is_refused(timestamp):
     delivery = hubspot_delivery(b"[]")
     headers = {**delivery.headers, "x-hubspot-request-timestamp": timestamp}
     hubspot_refuses(replace(delivery, headers=headers))
@@ -80,7 +80,7 @@ def test_hubspot_fields_are_kept_as_sent_and_the_type_gets_its_other_name():
     }
 
 
-def test_hubspots_two_type_names_are_left_alone_where_both_were_sent():
+def test_hubspots_two_type_fields_are_unchanged_if_both_are_sent():
     (event,) = read_hubspot(b'[{"subscriptionType":"contact.creation","eventType":"x"}]')
     assert event.data["eventType"] == "x"
 
@@ -116,7 +116,7 @@ def test_a_hubspot_event_without_an_id_has_no_key(event_id):
 
 
 @pytest.mark.parametrize("at", ["null", "true", '"1772374500000"', "1e300", "99999999999999999", "{}"])
-def test_a_hubspot_moment_that_is_none_is_left_out(at):
+def test_an_invalid_hubspot_time_is_left_out(at):
     assert read_hubspot(b'[{"eventId":1,"occurredAt":%s}]' % at.encode())[0].occurred_at is None
 
 
@@ -185,7 +185,7 @@ def test_an_answer_is_202_with_ids_and_counts():
     assert acknowledged("json-typeform", ANSWER) == (202, "application/json", ACKNOWLEDGED)
 
 
-def test_an_answer_counts_what_is_pending_where_there_is_a_lookup_or_any():
+def test_an_answer_counts_pending_events_if_there_is_a_lookup_or_one_is_pending():
     assert acknowledged("hubspot-subscriptions", ANSWER) == (
         202,
         "application/json",
@@ -200,7 +200,7 @@ def test_an_answer_counts_what_is_pending_where_there_is_a_lookup_or_any():
     assert acknowledged("hubspot-event-type", ANSWER) == (202, "application/json", ACKNOWLEDGED)
 
 
-def test_an_answer_lists_what_was_taken_back_only_where_something_was():
+def test_an_answer_lists_cancelled_recalls_only_if_there_are_any():
     answer = replace(ANSWER, cancelled=("r-8",), too_late=("r-9",))
     assert acknowledged("json-typeform", answer)[2] == {
         **ACKNOWLEDGED,
@@ -232,7 +232,7 @@ def test_a_workflow_value_that_mentions_a_callback_id_does_not_make_a_custom_act
     assert SOURCES["hubspot"].acknowledge(broken, hubspot(), ANSWER).status == 202
 
 
-def test_a_workflow_is_told_to_wait_in_milliseconds_as_it_reads_them():
+def test_retry_after_for_a_workflow_is_in_milliseconds():
     refusal = ErrorAnswer(status=429, title="Too many", retry_after_seconds=30)
     workflow = hubspot_delivery(b"{}", hubspot(signatures=("v2",)))
     assert SOURCES["hubspot"].acknowledge(workflow, hubspot(), refusal).headers["Retry-After"] == "30000"

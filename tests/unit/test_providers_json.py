@@ -1,4 +1,4 @@
-"""JSON and forms of any sender: bodies, the events in them, and their keys."""
+"""JSON and form bodies of any sender: parsing, lists of events, and dedup keys."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def read_json(body: bytes, content_type: str | None = "application/json", **kind
     "content_type",
     [None, "", "application/json", "text/json", "APPLICATION/JSON; charset=utf-8", "application/ld+json"],
 )
-def test_json_comes_under_several_names_or_none(content_type):
+def test_json_is_read_under_several_content_types_or_none(content_type):
     assert read_json(b'{"a":1}', content_type)[0].data == {"a": 1}
 
 
 @pytest.mark.parametrize("body", [b"", b" \n", b"\xef\xbb\xbf"])
-def test_an_empty_body_is_named_as_such(body):
+def test_an_empty_body_is_reported_as_empty(body):
     with pytest.raises(UnreadableError, match="body is empty"):
         read_json(body)
 
@@ -149,7 +149,7 @@ def test_a_form_with_brackets_becomes_mappings_and_lists(body, data):
     ],
     ids=range(14),
 )
-def test_a_form_that_is_a_bomb_or_no_form_is_unreadable(body):
+def test_an_oversized_or_malformed_form_is_unreadable(body):
     with pytest.raises(UnreadableError):
         read_json(body, FORM)
 
@@ -230,7 +230,7 @@ def test_a_webhook_id_counts_only_where_it_is_signed():
     assert keys(delivery, verify="bearer") == ["id:k-1"]
 
 
-def test_a_dedup_key_that_cannot_be_rendered_gives_way_to_the_message_id():
+def test_the_message_id_is_the_key_if_dedup_key_cannot_be_rendered():
     body = b'[{"id":7},{"id":null},{},5]'
     found = keys(json_delivery(body, idempotency_key="k"), events="body", dedup_key="lead-{{ event.id }}")
     assert found == ["key:lead-7", "id:k:1", "id:k:2", "id:k:3"]
@@ -257,7 +257,7 @@ def test_a_rendered_key_never_equals_a_message_id():
 @pytest.mark.parametrize(
     ("verify", "challenge"), [("basic", 'Basic realm="ringback", charset="UTF-8"'), ("bearer", "Bearer")]
 )
-def test_a_sender_with_credentials_is_challenged_for_them(verify, challenge):
+def test_a_401_of_a_source_with_credentials_has_a_challenge(verify, challenge):
     delivery = json_delivery(b"{}")
     refusal = ErrorAnswer(status=401, title="Not verified")
     reply = SOURCES["json"].acknowledge(delivery, forms(verify), refusal)

@@ -1,4 +1,4 @@
-"""Salesforce: its organisation, its XML, and the answers that it reads."""
+"""Salesforce: organisation, XML and responses."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def test_an_organisation_is_compared_over_its_first_fifteen_characters():
     SOURCES["salesforce"].verify(SALESFORCE.delivery(body=body), salesforce(), NOW)
 
 
-def test_nothing_is_parsed_before_the_url_key_has_passed():
+def test_nothing_is_parsed_before_the_url_key_is_verified():
     delivery = SALESFORCE.delivery(url_key="wrong", body=b"not XML")
     assert refused(SALESFORCE, delivery).check == "url_key"
 
 
-def test_the_session_id_is_kept_nowhere():
+def test_the_session_id_is_in_no_event_and_no_stored_body():
     secret = b"AQEAQLiveSessionOfTheCustomer"
     assert secret in SALESFORCE.body
     for name in (b"SessionId", b"x:SessionId", b"Other><SessionId>b</SessionId></Other><SessionId"):
@@ -59,7 +59,7 @@ def test_the_session_id_is_kept_nowhere():
         assert secret not in repr(delivery).encode()
 
 
-def test_of_a_body_that_cannot_be_read_nothing_is_kept():
+def test_an_unreadable_body_is_stored_as_empty():
     delivery = SALESFORCE.delivery(body=SALESFORCE.body[:-5])
     assert SOURCES["salesforce"].keep(delivery, salesforce()) == b""
 

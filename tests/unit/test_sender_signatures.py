@@ -1,4 +1,4 @@
-"""`verify` = hmac, ed25519, body-token and query-key: how senders sign, and what nobody else can do with it."""
+"""The schemes hmac, ed25519, body-token and query-key: valid deliveries, forgeries, and message ids."""
 
 from __future__ import annotations
 
@@ -268,11 +268,11 @@ def keys_of(settings, **headers):
     ids=lambda settings: f"{settings.verify} {settings.header}",
 )
 @pytest.mark.parametrize("header", ["idempotency-key", "webhook-id", "x-id", "x-request-id"])
-def test_a_header_outside_the_signature_names_no_delivery(settings, header):
+def test_an_unsigned_header_is_no_message_id(settings, header):
     assert keys_of(settings, **{header: "once"}) == [None]
 
 
-def test_a_signed_id_names_the_delivery():
+def test_a_signed_header_is_the_message_id():
     settings = source(**WITH_ID)
     made = sent(settings, message_id="m-7")
     JSON.verify(made, settings, NOW)
@@ -281,13 +281,13 @@ def test_a_signed_id_names_the_delivery():
     rejected(replace(made, headers={**made.headers, "x-id": "m-8"}), settings)
 
 
-def test_a_template_may_name_the_delivery_by_any_header():
+def test_a_dedup_key_may_use_any_header():
     settings = forms("hmac-sha256", header="X-Signature", dedup_key="{{ delivery.headers['x-request-id'] }}")
     assert keys_of(settings, **{"x-request-id": "r-1"}) == ["key:r-1"]
 
 
 @pytest.mark.parametrize("verify", ["bearer", "basic", "header", "query-key", "url-key"])
-def test_a_sender_that_signs_nothing_may_name_its_delivery(verify):
+def test_idempotency_key_is_the_message_id_of_an_unsigned_delivery(verify):
     settings = forms(verify, header="X-Api-Key", param="code", url_key="k" * 20)
     assert keys_of(settings, **{"idempotency-key": "once"}) == ["id:once"]
 
@@ -330,7 +330,7 @@ def test_an_ed25519_signature_is_verified():
 
 
 @pytest.mark.parametrize("value", ["N/A", "AAAA", "", "\x00", base64.b64encode(bytes(64)).decode()])
-def test_what_is_no_signature_is_rejected(value):
+def test_a_malformed_signature_is_rejected(value):
     rejected(delivery(**{"x-ghl-signature": value}), ed25519())
 
 
@@ -347,7 +347,7 @@ def test_ed25519_may_cover_a_time_and_be_hexadecimal():
     assert rejected(made, settings, NOW + timedelta(minutes=6)).check == "timestamp"
 
 
-def test_any_of_several_public_keys_will_do():
+def test_any_of_several_public_keys_is_accepted():
     other = Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key()
     raw = base64.b64encode(other.public_bytes(Encoding.Raw, PublicFormat.Raw)).decode()
     settings = ed25519(public_keys=(raw, SPKI))
@@ -367,12 +367,12 @@ def test_a_public_key_is_read_in_every_usual_format():
 @pytest.mark.parametrize(
     "text", ["", "x", "AAAA", "00" * 31, "MCowBQYDK2VuAyEAA6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg="]
 )
-def test_what_is_no_ed25519_key_is_refused(text):
+def test_a_malformed_ed25519_key_is_refused(text):
     with pytest.raises(ValidationError, match="Ed25519"):
         ed25519(public_keys=(text,))
 
 
-def test_nobody_but_the_sender_signs_with_ed25519():
+def test_ed25519_cannot_be_signed_without_the_private_key():
     with pytest.raises(CannotSignError, match="private key"):
         sent(ed25519())
 
@@ -389,7 +389,7 @@ TOKEN_BODIES = [
 
 
 @pytest.mark.parametrize(("template", "content_type"), TOKEN_BODIES)
-def test_a_token_in_the_body_is_the_proof_and_is_kept_nowhere(template, content_type):
+def test_a_token_in_the_body_is_verified_and_not_stored(template, content_type):
     made = delivery(template % TOKEN.encode(), **{"content-type": content_type})
     assert JSON.verify(made, BITRIX, NOW) == "body-token"
     events, kept = JSON.read(made, BITRIX), JSON.keep(made, BITRIX)

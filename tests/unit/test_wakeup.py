@@ -1,4 +1,4 @@
-"""Publishing wake-ups: it waits for nobody, and a message that is lost loses nothing but time."""
+"""Publishing wake-ups never waits for the broker, and continues after an error."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_wake_up_is_published_by_a_thread_of_its_own_with_the_trace_of_its_cau
     assert sent == [("ringback.drain", ("L1", 7), {"sentry-trace": "of-the-request"}, "wake-ups")]
 
 
-def test_it_connects_before_the_first_wake_up_and_goes_on_when_it_cannot():
+def test_the_publisher_connects_at_its_start_and_continues_if_that_fails():
     acts, connected, sent = [], threading.Event(), threading.Event()
 
     def connect():
@@ -55,7 +55,7 @@ def test_lookups_are_another_task():
     assert sent == [("ringback.look_up", ("hubspot",))]
 
 
-def test_a_broker_that_hangs_holds_nobody_up():
+def test_a_broker_that_hangs_does_not_block_publish():
     hanging, released = threading.Event(), threading.Event()
 
     def send(*_message):
@@ -70,7 +70,7 @@ def test_a_broker_that_hangs_holds_nobody_up():
     released.set()
 
 
-def test_one_that_cannot_be_published_is_followed_by_the_next():
+def test_after_a_failed_wake_up_the_next_is_published():
     done = threading.Event()
 
     def send(_task, arguments, _headers):

@@ -1,4 +1,4 @@
-"""The call is exact to the byte, and any answer at all becomes the right verdict."""
+"""The bytes of requests to wolkvox, and the verdicts on its responses."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_the_same_recall_makes_the_same_bytes():
     assert call() == call()
 
 
-def test_a_packed_answer_is_not_asked_for():
+def test_a_compressed_answer_is_not_requested():
     assert call().headers["Accept-Encoding"] == "identity"
 
 
@@ -172,11 +172,11 @@ def test_the_bodys_code_and_words_decide_whatever_the_http_status(code, msg, kin
     assert answer(str(code), f"  {msg.lower().replace(' ', '  ')}. ", status=status or code).kind is kind
 
 
-def test_the_words_may_stand_in_error_instead_of_msg():
+def test_the_text_may_be_in_error_instead_of_msg():
     assert answer(403, "", error="TOKEN LIMIT EXCEEDED").kind is VerdictKind.QUOTA
 
 
-def test_words_under_another_code_mean_nothing():
+def test_a_known_text_with_another_code_is_ignored():
     assert answer(400, "TOKEN LIMIT EXCEEDED").kind is VerdictKind.REFUSED
 
 
@@ -218,16 +218,16 @@ def test_a_byte_order_mark_and_latin_1_are_read():
 
 @pytest.mark.parametrize("status", [403, 429])
 @pytest.mark.parametrize("body", [b"{}", b"<html>", b'{"code":202}', b'{"code":500}', b'{"code":"403"}'])
-def test_a_403_or_429_is_never_blamed_on_the_recall(status, body):
+def test_a_403_or_429_never_counts_against_the_recall(status, body):
     assert not decipher_response(status, {}, body).counts_against_recall
     assert not broken_off(status, "cut").counts_against_recall
 
 
-def test_a_body_that_says_403_is_never_blamed_on_the_recall():
+def test_a_code_403_in_the_body_never_counts_against_the_recall():
     assert not answer(403, "x", status=500).counts_against_recall
 
 
-def test_a_connect_error_is_neither_blamed_nor_followed_by_quiet_time():
+def test_a_connect_error_neither_counts_against_the_recall_nor_needs_quiet_time():
     verdict = not_sent("connect: Connection refused")
     assert (verdict.kind, verdict.counts_against_recall, verdict.quiet) == (
         VerdictKind.NOT_SENT,
@@ -236,7 +236,7 @@ def test_a_connect_error_is_neither_blamed_nor_followed_by_quiet_time():
     )
 
 
-def test_a_call_broken_off_is_unknown_quiet_and_blamed():
+def test_an_incomplete_call_is_unknown_quiet_and_counts_against_the_recall():
     for verdict in (broken_off(None, "time-out"), broken_off(200, "cut")):
         assert (verdict.kind, verdict.quiet, verdict.counts_against_recall) == (
             VerdictKind.UNKNOWN,
@@ -246,14 +246,14 @@ def test_a_call_broken_off_is_unknown_quiet_and_blamed():
 
 
 @pytest.mark.parametrize("status", [502, 504, 520, 524, 529])
-def test_a_gateway_that_gave_up_needs_quiet_time(status):
+def test_an_error_of_a_gateway_needs_quiet_time(status):
     assert decipher_response(status, {}, b"<html>").quiet
     assert decipher_response(status, {}, b'{"code":400}').quiet
     assert answer(status, status=200).quiet
 
 
 @pytest.mark.parametrize("status", [200, 202, 301, 400, 401, 403, 404, 408, 429, 500, 501, 503, 519, 530])
-def test_any_other_complete_answer_needs_none(status):
+def test_any_other_complete_answer_needs_no_quiet_time(status):
     assert not decipher_response(status, {}, b"<html>").quiet
     assert not answer(status, "x").quiet
 
@@ -271,7 +271,7 @@ def test_retry_after_is_read_as_seconds_or_date_and_capped_at_an_hour():
     assert retry_after(format_datetime(NOW + timedelta(days=1), usegmt=True)) == 3600
 
 
-def test_a_dated_retry_after_counts_for_nothing_without_a_clock():
+def test_a_retry_after_with_a_date_is_ignored_without_a_clock():
     assert retry_after(format_datetime(NOW + timedelta(seconds=30), usegmt=True), now=None) is None
 
 
@@ -324,7 +324,7 @@ ODD_ANSWERS = st.fixed_dictionaries({}, optional={"code": JSON, "msg": JSON, "er
     st.dictionaries(st.sampled_from(["retry-after", "date", "x"]), st.text()),
     st.binary() | ODD_ANSWERS.map(lambda value: json.dumps(value).encode()),
 )
-def test_any_answer_makes_a_verdict_and_only_a_2xx_with_202_is_accepted(status, headers, body):
+def test_every_answer_has_a_verdict_and_only_a_2xx_with_202_is_accepted(status, headers, body):
     verdict = decipher_response(status, headers, body, now=NOW)
     assert (verdict.kind is VerdictKind.ACCEPTED) <= (200 <= status <= 299 and verdict.code == "202")
     assert 0 <= (verdict.retry_after_seconds or 0) <= 3600
@@ -336,7 +336,7 @@ def test_any_answer_makes_a_verdict_and_only_a_2xx_with_202_is_accepted(status, 
 
 @pytest.mark.parametrize("name", ["msg", "error", "code"])
 @pytest.mark.parametrize("levels", [254, 255, 1000])
-def test_an_answer_nested_deeper_than_can_be_written_makes_a_verdict(name, levels):
+def test_a_deeply_nested_answer_has_a_verdict(name, levels):
     body = b'{"code":202,"%s":%s}' % (name.encode(), b"[" * levels + b"]" * levels)
     assert decipher_response(200, {}, body, now=NOW).status == 200
 

@@ -208,7 +208,7 @@ class _Reader:
         return found
 
     def _alone(self, object_name: str, number: str, properties: Sequence[str]) -> _Found:
-        # The associations and the associated records are two requests more.
+        # Reading the associations and the associated records takes two further requests.
         requests_left = 1 if self._lookup.associated is None else 3
         if self._end - time.monotonic() < requests_left * REQUEST_SECONDS:
             return _Found({}, {number: LookupFailedError(FailureKind.UNREACHABLE, _NO_TIME)})
@@ -306,7 +306,7 @@ def _page(answer: httpx.Response, is_result: Callable[[object], bool]) -> _Page:
     for error in errors:
         category = error.get("category") if isinstance(error, dict) else None
         ids = {str(number) for number in _listed(error, "context", "ids")}
-        # With any other error, an existing record would be taken as missing.
+        # Only this category means that the record does not exist.
         if category == "OBJECT_NOT_FOUND":
             unknown |= ids
         else:

@@ -132,7 +132,7 @@ def _scopes(source: HubspotSource, subscriptions: Mapping[str, Sequence[dict[str
     looked_up = () if source.lookup is None else (source.lookup.object, source.lookup.associated)
     newer = (hubspot_object(each["objectType"]) for each in subscriptions["crmObjects"])
     older = (each["subscriptionType"].partition(".")[0] for each in subscriptions["legacyCrmObjects"])
-    # An older type may be of no object of the CRM, such as conversation.creation.
+    # Some older types do not concern an object of the CRM, for example conversation.creation.
     known = (name for each in older if (name := hubspot_object(each)) in _OBJECT_TYPES)
     objects = (HUBSPOT_CONTACTS, *filter(None, looked_up), *newer, *known)
     return list(dict.fromkeys(map(scope_of, objects)))

@@ -61,7 +61,7 @@ def _events(present: CompiledRoutes, delivery: Any, stored: list[dict[str, Any]]
     if stored is not None:
         return tuple(map(event_of, stored))
     source = present.config.sources[delivery.source]
-    # As JSON values: an event of a sample must not be more than one that is stored.
+    # An event of a sample is converted to JSON values, as a stored event was.
     return tuple(event_of(plain_event(event)) for event in SOURCES[source.kind].read(delivery, source))
 
 

@@ -91,7 +91,7 @@ def _events(body: Any, settings: JsonSource) -> tuple[Sequence[Any], bool]:
         return [body], False
     found = _evaluated(settings.events, body)
     if isinstance(found, dict) and found and all(key.isdecimal() for key in found):
-        # A form's numbered items with a gap are a mapping.
+        # Numbered fields of a form become a mapping if a number is missing.
         return list(found.values()), True
     return (found, True) if isinstance(found, list) else ([found], False)
 

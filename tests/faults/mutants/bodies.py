@@ -89,13 +89,13 @@ GUARDS = (
         "fields of a form",
         "any number is read",
         _FORMS.condition("fields_of", "MAX_FIELDS"),
-        "test_providers_json.py::test_a_form_that_is_a_bomb_or_no_form_is_unreadable",
+        "test_providers_json.py::test_an_oversized_or_malformed_form_is_unreadable",
     ),
     mutant(
         "brackets of a form",
         "any depth is read",
         _FORMS.condition("nested", "MAX_FIELD_DEPTH"),
-        "test_providers_json.py::test_a_form_that_is_a_bomb_or_no_form_is_unreadable",
+        "test_providers_json.py::test_an_oversized_or_malformed_form_is_unreadable",
     ),
     mutant(
         "no DTD",
@@ -165,7 +165,7 @@ GUARDS = (
         "a SessionId goes nowhere",
         "a live credential of the customer's Salesforce is kept",
         _SOURCES_SALESFORCE.value("", "_CREDENTIALS", to="frozenset()"),
-        "test_providers_salesforce.py::test_the_session_id_is_kept_nowhere",
+        "test_providers_salesforce.py::test_the_session_id_is_in_no_event_and_no_stored_body",
     ),
     mutant(
         "a connection that may hold replies still is left",

@@ -132,19 +132,19 @@ GUARDS = (
         "a gateway's answer begins a quiet time",
         "504 says that wolkvox has ended",
         _WOLKVOX.result("is_gateway", to="False"),
-        "test_wolkvox_protocol.py::test_a_gateway_that_gave_up_needs_quiet_time",
+        "test_wolkvox_protocol.py::test_an_error_of_a_gateway_needs_quiet_time",
     ),
     mutant(
         "no complete answer begins a quiet time",
         "a call that broke off says that wolkvox has ended",
         _WOLKVOX.argument("broken_off", "Verdict", "quiet", to="False"),
-        "test_wolkvox_protocol.py::test_a_call_broken_off_is_unknown_quiet_and_blamed",
+        "test_wolkvox_protocol.py::test_an_incomplete_call_is_unknown_quiet_and_counts_against_the_recall",
     ),
     mutant(
         "403 and 429 never count against the recall a recall",
         "a recall is dead because the token was in use",
         _WOLKVOX.argument("decipher_response", "Verdict", "counts_against_recall", to="True"),
-        "test_wolkvox_protocol.py::test_a_403_or_429_is_never_blamed_on_the_recall",
+        "test_wolkvox_protocol.py::test_a_403_or_429_never_counts_against_the_recall",
     ),
     mutant(
         "what is not JSON refuses no recall",

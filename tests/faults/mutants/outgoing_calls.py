@@ -20,7 +20,7 @@ GUARDS = (
         "the time left is looked at before the request is written",
         "a request leaves after a long connect, when the lease may be over",
         _TRANSPORT.statement("_send", "left_to_write"),
-        "test_wolkvox_client_not_sent.py::test_the_time_is_looked_at_after_connecting",
+        "test_wolkvox_client_not_sent.py::test_the_time_to_write_is_checked_after_connecting",
     ),
     mutant(
         "the time left is looked at before connecting",
@@ -32,19 +32,19 @@ GUARDS = (
         "a look-up of a name is bounded",
         "the system's resolver takes as long as it likes",
         _TRANSPORT.argument("look_up", "look_up.done.wait", 0, to="20.0"),
-        "test_wolkvox_client_lookup.py::test_a_slow_look_up_is_cut_off_in_time_and_shared_by_all_who_ask",
+        "test_wolkvox_client_lookup.py::test_a_slow_look_up_times_out_and_is_shared_by_threads",
     ),
     mutant(
         "RST on close",
         "the kernel goes on sending what a killed worker wrote",
         _TRANSPORT.statement("begin", "_CLOSE_BY_RESET"),
-        "test_wolkvox_client_deadline.py::test_a_call_given_up_is_closed_by_reset",
+        "test_wolkvox_client_deadline.py::test_a_call_that_times_out_is_closed_by_reset",
     ),
     mutant(
         "TCP_USER_TIMEOUT",
         "the kernel repeats what is not acknowledged for a quarter of an hour",
         _TRANSPORT.statement("_connect", "_USER_TIMEOUT"),
-        "test_wolkvox_client_deadline.py::test_the_kernel_gives_up_what_is_not_acknowledged_within_the_guard",
+        "test_wolkvox_client_deadline.py::test_tcp_user_timeout_is_the_guard",
     ),
     mutant(
         "no redirect is followed",
@@ -53,7 +53,7 @@ GUARDS = (
             _TRANSPORT.element("", "b'location'", of="_HIDDEN"),
             _TRANSPORT.argument("DeadlineClient", "__init__", "follow_redirects", to="True"),
         ),
-        "test_wolkvox_client_connections.py::test_every_call_goes_by_the_send_of_httpx_and_nothing_of_its_answer_is_followed_kept_or_unpacked",
+        "test_wolkvox_client_connections.py::test_every_call_uses_httpx_send_without_redirects_cookies_or_decompression",
     ),
     mutant(
         "no cookie is kept",
@@ -68,13 +68,13 @@ GUARDS = (
         "nothing is unpacked",
         "a few bytes unpack to any number",
         _TRANSPORT.element("", "b'content-encoding'", of="_HIDDEN"),
-        "test_wolkvox_client_connections.py::test_a_packed_answer_is_not_unpacked",
+        "test_wolkvox_client_connections.py::test_a_compressed_answer_is_not_decompressed",
     ),
     mutant(
         "trust_env is off for wolkvox",
         "a variable of the environment says whose certificates are trusted",
         _TRANSPORT.argument("shared_ssl_context", "httpx.create_ssl_context", "trust_env", to="True"),
-        "test_wolkvox_client_tls.py::test_the_environment_brings_no_certificate_that_is_trusted",
+        "test_wolkvox_client_tls.py::test_certificates_of_the_environment_are_not_trusted",
     ),
     mutant(
         "only to the account's own server",
@@ -92,13 +92,13 @@ GUARDS = (
         "chunk marks are bounded in size",
         "a body of almost nothing is read for as long as its marks come",
         _TRANSPORT.argument("_converse", "expect_body", 0, to="10**9"),
-        "test_deadline_transport.py::test_chunk_marks_without_end_are_not_read_for_ever",
+        "test_deadline_transport.py::test_endless_chunk_headers_are_an_error",
     ),
     mutant(
         "heads are bounded in size",
         "endless interim answers are read for as long as they come",
         _TRANSPORT.value("begin", "_may_read", to="10**9"),
-        "test_wolkvox_client_answers.py::test_a_flood_ends_by_its_size_long_before_the_time_is_over",
+        "test_wolkvox_client_answers.py::test_an_endless_answer_ends_at_the_size_limit",
     ),
     mutant(
         "what comes after an answer is not the next answer",
@@ -110,7 +110,7 @@ GUARDS = (
         "a cut answer is no answer",
         "where only the end of the connection ends it, half a body passes",
         _WOLKVOX_HTTP.call("_require_whole", "orjson.loads", to="None"),
-        "test_wolkvox_client_answers.py::test_an_answer_that_breaks_off_is_unknown",
+        "test_wolkvox_client_answers.py::test_an_incomplete_answer_is_unknown",
     ),
     mutant(
         "a certificate is checked",
@@ -126,6 +126,6 @@ GUARDS = (
         "records are read within one deadline",
         "each request may take its whole time, though the call's is over",
         _HUBSPOT_LOOKUP.value("_answer", "seconds", to="40.0"),
-        "test_hubspot_client.py::test_all_requests_of_a_call_together_have_an_end",
+        "test_hubspot_client.py::test_all_requests_of_a_call_share_a_deadline",
     ),
 )

@@ -69,7 +69,7 @@ GUARDS = (
         "one worker per job",
         "two go on with the same job at once",
         _LUA.condition("Job.take", "owner", "LEASE"),
-        "test_bulk_jobs.py::test_a_worker_that_dies_leaves_a_job_to_the_next_and_nothing_is_done_twice",
+        "test_bulk_jobs.py::test_another_worker_continues_the_job_of_a_dead_one_without_repeating",
     ),
     mutant(
         "a job's step happens once",

@@ -76,19 +76,19 @@ GUARDS = (
         "a test call waits for the call that runs",
         "it takes the queue from a push",
         _LUA.condition("Queue.test_call_blocked", "lease"),
-        "test_connection_probe.py::test_a_queue_that_pushes_or_is_quiet_is_not_lent",
+        "test_connection_probe.py::test_no_test_call_while_the_queue_pushes_or_is_quiet",
     ),
     mutant(
         "a test call waits for the quiet time",
         "it is made while wolkvox may still be working",
         _LUA.condition("Queue.test_call_blocked", "at"),
-        "test_connection_probe.py::test_a_queue_that_pushes_or_is_quiet_is_not_lent",
+        "test_connection_probe.py::test_no_test_call_while_the_queue_pushes_or_is_quiet",
     ),
     mutant(
         "fence of a test call",
         "one that lost the queue gives back what another holds",
         _LUA.condition("Queue.end_test_call", "fence"),
-        "test_connection_probe.py::test_a_late_return_leaves_what_was_lent_to_another",
+        "test_connection_probe.py::test_a_late_end_leaves_the_lease_of_another_test_call",
     ),
     mutant(
         "rebinding waits",

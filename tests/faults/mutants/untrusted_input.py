@@ -43,7 +43,7 @@ GUARDS = (
         "an answer of wolkvox nested too deep",
         "it makes no verdict, and the turn dies of it",
         _WOLKVOX.caught("_text"),
-        "test_wolkvox_protocol.py::test_an_answer_nested_deeper_than_can_be_written_makes_a_verdict",
+        "test_wolkvox_protocol.py::test_a_deeply_nested_answer_has_a_verdict",
     ),
     mutant(
         "a format of dates has no widths",

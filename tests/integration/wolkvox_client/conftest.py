@@ -1,4 +1,4 @@
-"""Servers that speak raw bytes."""
+"""Servers that answer with raw bytes."""
 
 from __future__ import annotations
 

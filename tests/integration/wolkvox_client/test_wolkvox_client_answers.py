@@ -1,4 +1,4 @@
-"""Answers that break off, are not HTTP or are too long are unknown."""
+"""Responses that are incomplete, too large or not HTTP have an unknown outcome."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from support.wolkvox_peer import HEAD, answering, breaking, flooding, one
         (b'HTTP/1.1 202 A\r\n\r\n{"code"', 202),
     ],
 )
-def test_an_answer_that_breaks_off_is_unknown(peer, data, status, reset):
+def test_an_incomplete_answer_is_unknown(peer, data, status, reset):
     exchange = one(peer(breaking(data, reset=reset)).url)
     assert (exchange.status, exchange.sent, exchange.complete) == (status, True, False)
     assert exchange.error
@@ -68,7 +68,7 @@ def test_an_answer_of_just_64_kib_is_whole(peer):
         flooding(b"HTTP/1.1 202 A\r\n\r\n", b"x" * 4096),
     ],
 )
-def test_a_flood_ends_by_its_size_long_before_the_time_is_over(peer, script):
+def test_an_endless_answer_ends_at_the_size_limit(peer, script):
     exchange = one(peer(script).url, seconds=60)
     assert (exchange.complete, exchange.error) == (False, "the answer is larger than 64 KiB")
     assert len(exchange.body) <= BODY_LIMIT

@@ -1,4 +1,4 @@
-"""Connections are kept, and one call does not touch the next."""
+"""Connections are kept alive, and one call does not affect the next."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_what_follows_an_answer_is_not_taken_for_the_next_one(peer, surplus):
 
 
 @pytest.mark.parametrize("first", [hanging, breaking(HEAD, reset=False)])
-def test_after_a_call_given_up_the_next_has_a_new_connection(peer, first):
+def test_after_a_timeout_the_next_call_has_a_new_connection(peer, first):
     def script(self, connection, number):
         (first if number == 1 else answering(OK))(self, connection, number)
 
@@ -76,7 +76,7 @@ def test_a_cookie_is_not_kept(peer):
     assert not any(b"cookie" in request.lower() for request in server.requests)
 
 
-def test_a_packed_answer_is_not_unpacked(peer):
+def test_a_compressed_answer_is_not_decompressed(peer):
     bomb = b"\x1f\x8b\x08\x00" + b"\x00" * 60
     server = peer(answering(b"HTTP/1.1 202 A\r\nContent-Encoding: gzip\r\nContent-Length: 64\r\n\r\n" + bomb))
     exchange = one(server.url)
@@ -89,7 +89,7 @@ def test_proxies_of_the_environment_are_not_used(peer, monkeypatch):
     assert one(peer(answering(OK)).url).complete
 
 
-def test_a_dated_retry_after_counts_from_now_as_handed_in():
+def test_a_retry_after_with_a_date_is_relative_to_now():
     headers = {"retry-after": "Mon, 02 Mar 2026 15:01:00 GMT"}
     exchange = Exchange(status=429, headers=headers, body=b"{}", sent=True, sent_at=1.0, complete=True)
     assert verdict_of(exchange, datetime(2026, 3, 2, 15, 0, tzinfo=UTC)).retry_after_seconds == 60
@@ -101,10 +101,8 @@ def test_repr_of_an_exchange_shows_nothing_of_the_answer(peer):
     assert "3001112" not in repr(one(server.url))
 
 
-def test_every_call_goes_by_the_send_of_httpx_and_nothing_of_its_answer_is_followed_kept_or_unpacked(
-    peer, monkeypatch
-):
-    """Sentry, and whoever else watches httpx, listens there."""
+def test_every_call_uses_httpx_send_without_redirects_cookies_or_decompression(peer, monkeypatch):
+    """Sentry instruments `httpx.Client.send`."""
     sent = []
     real = httpx.Client.send
     monkeypatch.setattr(

@@ -1,4 +1,4 @@
-"""A push ends in its time, whatever the other side does."""
+"""A push ends within its timeout, whatever the server does."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_time_counts_from_the_claim_and_not_from_the_push(peer):
     assert time.monotonic() - started < 1.5
 
 
-def test_an_answer_that_goes_on_arriving_does_not_prolong_the_time(peer):
+def test_a_slow_answer_does_not_extend_the_deadline(peer):
     late = [0.0]
 
     def script(self, connection, number):
@@ -60,7 +60,7 @@ def test_an_answer_that_goes_on_arriving_does_not_prolong_the_time(peer):
     assert exchange.error == "no complete answer within 10 s"
 
 
-def test_a_call_given_up_is_closed_by_reset(peer):
+def test_a_call_that_times_out_is_closed_by_reset(peer):
     server = peer(hanging)
     one(server.url, seconds=0.1)
     assert server.ended.wait(5)
@@ -80,7 +80,7 @@ def test_an_idle_connection_is_closed_in_order(peer):
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux has it")
-def test_the_kernel_gives_up_what_is_not_acknowledged_within_the_guard(peer):
+def test_tcp_user_timeout_is_the_guard(peer):
     server = peer(answering(OK))
     with WolkvoxConnection(server.url) as line:
         push(line, server.url)

@@ -1,4 +1,4 @@
-"""Names of servers are looked up within the time of the push."""
+"""DNS resolution within the time of the push."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_name_that_is_not_found_is_not_sent(peer, fault):
     assert not verdict_of(exchange).quiet
 
 
-def test_a_slow_look_up_is_cut_off_in_time_and_shared_by_all_who_ask():
+def test_a_slow_look_up_times_out_and_is_shared_by_threads():
     go_on, asked = threading.Event(), []
 
     def resolver(host, port):

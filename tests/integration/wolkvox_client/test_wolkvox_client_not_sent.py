@@ -1,4 +1,4 @@
-"""A push of which no byte has left is known to be not sent."""
+"""A push of which no byte was sent is reported as not sent."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_after_the_latest_moment_nothing_is_sent_on_a_kept_connection(peer):
     assert len(server.requests) == 2
 
 
-def test_the_time_is_looked_at_after_connecting(peer):
+def test_the_time_to_write_is_checked_after_connecting(peer):
     server = peer(answering(OK))
     late, connected = [0.0], []
 
@@ -90,7 +90,7 @@ def test_the_time_is_looked_at_after_connecting(peer):
     assert server.requests == []
 
 
-def test_a_token_that_no_header_can_hold_is_not_sent_and_not_told(peer):
+def test_a_token_that_is_no_valid_header_is_not_sent_and_not_shown(peer):
     server = peer(answering(OK))
     with WolkvoxConnection(server.url) as line:
         for token in (f"{TOKEN}\r\nX: y", f"{TOKEN}ñ"):

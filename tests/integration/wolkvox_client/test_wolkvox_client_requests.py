@@ -1,4 +1,4 @@
-"""Requests as they are written to wolkvox, and the forms of its answers."""
+"""The bytes of requests to wolkvox, and the forms of its responses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_call_is_written_exactly_and_its_answer_read(peer):
     assert body == call_to(server.url).body
 
 
-def test_head_and_body_leave_in_one_piece(peer):
+def test_head_and_body_are_sent_at_once(peer):
     first: list[bytes] = []
 
     def script(self, connection, number):
@@ -47,7 +47,7 @@ def test_a_drain_keeps_one_connection(peer):
     assert (server.connections, len(server.requests)) == (1, 5)
 
 
-def test_the_campaigns_are_read_over_the_same_line():
+def test_the_campaigns_are_read_over_the_same_connection():
     with Sandbox() as sandbox:
         account = Account(name="a", base_url=sandbox.url, token=TOKEN, timezone="America/Bogota")
         with WolkvoxConnection(account.endpoint) as line:

@@ -1,4 +1,4 @@
-"""Pushes over TLS: only a server that proves itself is sent to."""
+"""Pushes over TLS are sent only to a server with a valid certificate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.wolkvox_peer import OK, SHORT, Peer, answering, dripping, push
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory) -> str:
-    """A certificate and key of this test's own, for localhost."""
+    """Return the path of a certificate and key for localhost, made for this test."""
     if shutil.which("openssl") is None:
         pytest.skip("no openssl command to make a certificate with")
     path = tmp_path_factory.mktemp("tls") / "localhost.pem"
@@ -80,7 +80,7 @@ def test_a_certificate_that_does_not_prove_the_server_is_not_sent(peer, certific
     assert server.requests == []
 
 
-def test_the_environment_brings_no_certificate_that_is_trusted(peer, certificate, monkeypatch):
+def test_certificates_of_the_environment_are_not_trusted(peer, certificate, monkeypatch):
     server = peer(over_tls(certificate, answering(OK)))
     monkeypatch.setenv("SSL_CERT_FILE", certificate)
     shared_ssl_context.cache_clear()
