@@ -8,7 +8,9 @@ import pytest
 
 from integration.domain.delivery import Event
 from integration.domain.recall import CancelRequest, State
+from integration.domain.recall_filters import Filter
 from integration.mapping.planner import CancelWanted, Ignored, Parked, Pending, RecallWanted
+from integration.services.parked import ParkedFilter
 from integration.store.deliveries import parked_events_of
 from integration.store.parked import ParkedStore
 from support import make_services, two_accounts
@@ -191,6 +193,15 @@ def test_a_parked_body_sent_again_is_one_event_that_counts_from_its_latest_arriv
     assert event.delivery.received_at == sender.now
 
 
+def test_a_dismissed_body_sent_again_is_parked_again(sender):
+    sender.park("A")
+    (event,) = sender.parked()
+    ParkedStore(sender.store).dismiss([event.id], who="ana", reason="a test")
+    assert sender.parked() == []
+    assert sender.park("A").answer.parked == 1
+    assert len(sender.parked()) == 1
+
+
 def test_a_parked_event_whose_body_can_be_mapped_now_gives_way_to_the_recall(sender):
     sender.park("A")
     assert sender.state(sender.recall("A")) is State.QUEUED
@@ -268,6 +279,45 @@ def test_a_b_a_over_http_ends_with_a(post):
     a, b, last = send(4), send(5), send(4)
     assert last.id not in {a.id, b.id}
     assert (last.state, last.recall_date) == (State.QUEUED, a.recall_date)
+
+
+LIST = """
+[sources.plain]
+kind = "json"
+verify = "bearer"
+secrets = ["env:ZAPIER_KEY"]
+events = "body.items"
+
+[[routes]]
+name = "plain"
+source = "plain"
+account = "bogota"
+campaign_id = "{campaign}"
+customer_id = "{{{{ event.documento }}}}"
+recall_telephone = "3001112233"
+recall_date = "{{{{ event.fecha }}}}"
+"""
+UNMAPPED, MAPPED = LIST.format(campaign="{{ event.campana }}"), LIST.format(campaign="12345")
+
+
+@pytest.mark.parametrize("customers", [("1",), ("1", "2"), ("1", "1")], ids=str)
+@pytest.mark.parametrize("order", ["ABA", "AABA", "ABAB", "ABBA", "ABABA"])
+def test_parked_bodies_end_with_the_last_one_after_a_remap(tmp_path, store, customers, order):
+    services = make_services(tmp_path, store, two_accounts() + UNMAPPED)
+    web, days = HookClient(services), {"A": 4, "B": 5}
+    dates = {
+        name: f"{datetime.now(UTC) + timedelta(days=day):%Y-%m-%d}T15:30:00" for name, day in days.items()
+    }
+    for body in order:
+        items = [{"documento": customer, "fecha": dates[body]} for customer in customers]
+        assert web.post("plain", {"items": items}).json["parked"] == len(customers)
+    services = make_services(tmp_path, store, two_accounts() + MAPPED)
+    services.binding.bind()
+    remapped = services.parked.remap(ParkedFilter(), datetime.now(UTC))
+    assert remapped.still_parked == 0
+    queued = services.recalls.records.every(Filter(state=State.QUEUED))
+    wanted = {recall.customer_id: f"{recall.requested_date:%Y-%m-%dT%H:%M:%S}" for recall in queued}
+    assert wanted == dict.fromkeys(customers, dates[order[-1]])
 
 
 def test_a_dedup_key_makes_a_late_retry_a_duplicate(post):

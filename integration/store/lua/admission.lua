@@ -128,8 +128,9 @@ if is_command('admit', 'resolve', 'bind') then
     return r.requested == (e.requested or e.date) or (tonumber(r.created) or 0) > now - SAME_BODY
   end
 
+  -- A dismissed event waits no longer, so its body is a new request.
   local function still_parked(old, delivery)
-    return old.what == 'parked' and old.digest == delivery.digest and redis.call('EXISTS', P .. 'parked:' .. old.id) == 1
+    return old.what == 'parked' and old.digest == delivery.digest and redis.call('ZSCORE', P .. 'parked', old.id)
   end
 
   -- Find out which events without an id are duplicates. A delivery may have several events of a customer; the last of
@@ -289,7 +290,11 @@ if is_command('admit', 'resolve', 'bind') then
     local old = delivery.key ~= '' and redis.call('GET', P .. 'answer:' .. delivery.key)
     if not old then return nil end
     local digest, answer = string.match(old, '^([^|]*)|(.*)$')
-    return (digest == '' or digest == delivery.digest) and answer or nil
+    if digest ~= '' and digest ~= delivery.digest then return nil end
+    for _, each in ipairs(delivery.events) do
+      if each.duplicate then Admit.renew_parked(each, seen(each.k), delivery) end
+    end
+    return answer
   end
 
   -- The answer to a single event is stored with the event.
