@@ -160,6 +160,53 @@ def test_hubspots_steps_name_the_properties_and_fields_of_the_routes(services):
     assert "add a lookup" in text
 
 
+@pytest.mark.parametrize(
+    ("language", "texts"),
+    [
+        (
+            "en",
+            [
+                "Project app with webhooks",
+                "Send a webhook",
+                "Schedule a callback",
+                "Existing legacy private app",
+            ],
+        ),
+        (
+            "es",
+            [
+                "App de proyecto con webhooks",
+                "Enviar un webhook",
+                "Schedule a callback",
+                "App privada heredada",
+            ],
+        ),
+    ],
+)
+def test_hubspots_four_ways_and_its_drop_downs_are_on_the_page(tmp_path, store, language, texts):
+    route = """[[routes]]
+name = "workflow"
+source = "hubspot"
+account = "{{ event.inputFields.operation }}"
+accounts = ["bogota"]
+when = "event.inputFields"
+campaign_id = "1"
+customer_id = "{{ event.inputFields.customer }}"
+recall_telephone = "3001112233"
+recall_date = "{{ event.inputFields.date }}"
+"""
+    url = "https://hooks.example.com/hooks/hubspot"
+    text = two_accounts() + SOURCES_AND_ROUTES.replace(
+        'kind = "hubspot"', f'kind = "hubspot"\npublic_url = "{url}"'
+    )
+    page = text_of(
+        Pages(make_services(tmp_path, store, text + route), language=language).get("/sources/hubspot")
+    )
+    assert [each for each in texts if each not in page] == []
+    assert f"{url}/options" in page
+    assert {"en": "Drop-downs: operation", "es": "Listas desplegables: operation"}[language] in page
+
+
 def test_salesforces_steps_name_fields_and_organization(services):
     text = text_of(Pages(services).get("/sources/salesforce"))
     assert "Wolkvox_Campaign__c , Id , MobilePhone , Callback_At__c" in text

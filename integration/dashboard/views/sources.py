@@ -21,6 +21,8 @@ from integration.dashboard.responses import note, page
 from integration.dashboard.views import setup
 from integration.domain.errors import UnknownError
 from integration.mapping.route_reads import compared_with, fields_of, under
+from integration.webhooks.hook_urls import options_url
+from integration.webhooks.hubspot_options import account_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,6 +91,8 @@ def source(services: Services, name: str) -> Response:
         routes=routes,
         fields=fields,
         inputs=under("inputFields", fields),
+        dropdowns=account_inputs(routes),
+        options_url=options_url(row.address.text),
         keys=setup.keys_of(fields),
         properties=compared_with(routes, "propertyName"),
         sample=sample,
