@@ -37,8 +37,8 @@ from integration.web.bounded_request import BoundedRequest
 from integration.web.health import health_blueprint, metrics_blueprint
 from integration.web.problems import install
 from integration.web.rate_limit import RateLimit
-from integration.webhooks.isolated_preview import previews as isolated_previews
-from integration.webhooks.isolated_preview.previews import Previews
+from integration.webhooks.isolated_work import client as isolated_work_client
+from integration.webhooks.isolated_work.client import IsolatedWork
 from integration.webhooks.rejection_log import RejectionLog
 from integration.webhooks.service import WebhookService
 from integration.webhooks.views import receiver_blueprint
@@ -144,11 +144,11 @@ def compose(
     access: Access | None = None,
     served: frozenset[str] = APPLICATIONS,
     receiver_url: str | None = None,
-    previews: Previews | None = None,
+    isolated: IsolatedWork | None = None,
 ) -> Web:
     """Return the web with the `served` applications.
 
-    Tests replace the sign-in with `access` and the helper process with `previews`. `receiver_url` is the base
+    Tests replace the sign-in with `access` and the fork server with `isolated`. `receiver_url` is the base
     URL of a receiver in another process.
     """
     receiver = api = pages = webhooks = None
@@ -163,9 +163,9 @@ def compose(
             receiver_url = UNKNOWN_RECEIVER
         dashboard.install(pages, services, rates, access, receiver_url=receiver_url)
     web = Web(receiver, api, pages, webhooks)
-    previews = previews or Previews()
+    isolated = isolated or IsolatedWork()
     for app in web.applications:
-        isolated_previews.install(app, previews)
+        isolated_work_client.install(app, isolated)
         app.register_blueprint(health_blueprint(services))
     return web
 

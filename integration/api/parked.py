@@ -14,7 +14,7 @@ from integration.api.requests import checked, optional_json_body, query
 from integration.services.parked import ParkedFilter
 from integration.web.isolation.user_queue import Caller
 from integration.web.problems import ProblemError
-from integration.webhooks.isolated_preview.previews import app_previews
+from integration.webhooks.isolated_work.client import isolated_work
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,15 +47,15 @@ def _fits(filters: ParkedQuery, record: Mapping[str, str]) -> bool:
 
 
 def remap(services: Services, caller: ApiKey) -> RemapModel:
-    """Remap parked events, in the helper.
+    """Remap parked events, in the fork server.
 
-    Raise ProblemError (403 for a key limited to accounts, 422), TooMuchWorkError, HelperFailedError.
+    Raise ProblemError (403 for a key limited to accounts, 422), TooMuchWorkError, ForkServerFailedError.
     """
     if caller.accounts is not None:
         raise ProblemError(403, "only a key for all accounts may remap parked events")
     body = checked(RemapRequestBody, optional_json_body(request))
     plan = partial(
-        app_previews().plan_in_time, services.config, Caller.of(f"api:{caller.name}", request.environ)
+        isolated_work().plan_in_time, services.config, Caller.of(f"api:{caller.name}", request.environ)
     )
     which = ParkedFilter(source=body.source, route=body.route)
     note(services, caller, "remap", body.source or "every-source")

@@ -21,7 +21,7 @@ from integration.dashboard.responses import failure
 from integration.domain.errors import (
     ClientLeftError,
     ConflictError,
-    HelperFailedError,
+    ForkServerFailedError,
     StoreAwayError,
     TooMuchWorkError,
     UnknownError,
@@ -119,8 +119,8 @@ def _of_store_away(error: StoreAwayError) -> Response:
 def _of_too_much_work(error: TooMuchWorkError) -> Response:
     answer = failure(
         429,
-        _("Too many previews at once"),
-        _("This request did nothing, because earlier previews are still running or waiting."),
+        _("Too many previews and searches at once"),
+        _("This request did nothing, because earlier previews or searches are still running or waiting."),
         _("Wait a few seconds, then try again."),
     )
     answer.headers["Retry-After"] = str(error.retry_after_seconds)
@@ -145,11 +145,11 @@ def _of_failed_work(_error: WorkFailedError) -> Response:
     )
 
 
-def _of_failed_helper(error: HelperFailedError | ClientLeftError) -> Response:
+def _of_failed_fork_server(error: ForkServerFailedError | ClientLeftError) -> Response:
     answer = failure(
         503,
-        _("The preview could not run"),
-        _("The process that evaluates templates failed. It is started again."),
+        _("The preview or search could not run"),
+        _("The process of previews and searches failed. It is started again."),
         _("Wait a few seconds, then try again."),
     )
     answer.headers["Retry-After"] = str(getattr(error, "retry_after_seconds", 0))
@@ -175,6 +175,6 @@ _ANSWERS: dict[type[Exception], Callable[[Any], Response]] = {
     TooMuchWorkError: _of_too_much_work,
     WorkOverranError: _of_overrun,
     WorkFailedError: _of_failed_work,
-    HelperFailedError: _of_failed_helper,
-    ClientLeftError: _of_failed_helper,
+    ForkServerFailedError: _of_failed_fork_server,
+    ClientLeftError: _of_failed_fork_server,
 }

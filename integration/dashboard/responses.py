@@ -28,7 +28,7 @@ def person() -> SignedInUser:
 
 
 def caller() -> Caller:
-    """Return the signed-in user as a caller of the helper."""
+    """Return the signed-in user as a caller of the fork server."""
     return Caller.of(person().name, request.environ, is_viewer=not person().may("operator"))
 
 

@@ -128,13 +128,13 @@ class UnsupportedTypeError(UnreadableError):
 
 
 class TooMuchWorkError(RingbackError):
-    """Too many previews are running or waiting (status 429 with `Retry-After`)."""
+    """Too many previews, searches or remaps are running or waiting (status 429 with `Retry-After`)."""
 
     retry_after_seconds = 5
 
 
 class WorkOverranError(RingbackError):
-    """A preview was ended, because it took longer than `seconds` (status 422)."""
+    """A piece of work was killed, because it took longer than `seconds` (status 422)."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"it took longer than {seconds:g} s")
@@ -142,7 +142,7 @@ class WorkOverranError(RingbackError):
 
 
 class WorkFailedError(RingbackError):
-    """A preview failed, for example because it needed too much memory (status 422)."""
+    """A piece of work failed, for example because it needed too much memory (status 422)."""
 
 
 class ClientLeftError(RingbackError):
@@ -158,8 +158,8 @@ class StoreAwayError(RingbackError):
     retry_after_seconds = 5
 
 
-class HelperFailedError(RingbackError):
-    """The process that runs previews failed. The next preview starts another one (status 503)."""
+class ForkServerFailedError(RingbackError):
+    """The process that runs previews and searches failed. The next work starts another one (status 503)."""
 
     retry_after_seconds = 5
 

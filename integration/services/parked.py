@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from integration.domain.errors import ClientLeftError, HelperFailedError, TooMuchWorkError
+from integration.domain.errors import ClientLeftError, ForkServerFailedError, TooMuchWorkError
 from integration.mapping.planner import Parked, plan_event
 from integration.store.deliveries import parked_events_of
 from integration.store.parked import STEP
@@ -96,15 +96,16 @@ class ParkedService:
 
         Events that are parked during the call are not remapped. `plan` returns the plans of events, None for
         an event that stays as it is. By default the events are planned in this thread, without a time limit.
-        If `plan` raises TooMuchWorkError, HelperFailedError or ClientLeftError after the first step, return
-        the sum so far. Raise UnknownError for an invalid cursor, and the errors of `plan` in the first step.
+        If `plan` raises TooMuchWorkError, ForkServerFailedError or ClientLeftError after the first step,
+        return the sum so far. Raise UnknownError for an invalid cursor, and the errors of `plan` in the first
+        step.
         """
         until = time.monotonic() + seconds
         found = self.remap_step(which, now, cursor=cursor, plan=plan)
         while found.next is not None and time.monotonic() < until:
             try:
                 found = _sum(found, self.remap_step(which, now, cursor=found.next, plan=plan))
-            except (TooMuchWorkError, HelperFailedError, ClientLeftError):
+            except (TooMuchWorkError, ForkServerFailedError, ClientLeftError):
                 break
         return found
 

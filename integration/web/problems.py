@@ -18,7 +18,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 from integration.domain.errors import (
     ClientLeftError,
     ConflictError,
-    HelperFailedError,
+    ForkServerFailedError,
     RingbackError,
     StoreAwayError,
     TooMuchWorkError,
@@ -139,7 +139,7 @@ def _of_store_away(error: StoreAwayError) -> Response:
 
 
 def _of_work(status: int, detail: str) -> Callable[[Any], Response]:
-    def answer(error: TooMuchWorkError | HelperFailedError) -> Response:
+    def answer(error: TooMuchWorkError | ForkServerFailedError) -> Response:
         return problem(status, detail=detail, headers={"Retry-After": str(error.retry_after_seconds)})
 
     return answer
@@ -158,8 +158,8 @@ _ANSWERS: dict[type[Exception], Callable[[Any], Response]] = {
     ProblemError: _of_problem,
     StoreAwayError: _of_store_away,
     ConflictError: _of_conflict,
-    TooMuchWorkError: _of_work(429, "too much work with templates is waiting; send the request again later"),
-    HelperFailedError: _of_work(503, "the process that evaluates templates failed; send the request again"),
+    TooMuchWorkError: _of_work(429, "too much work is running or waiting; send the request again later"),
+    ForkServerFailedError: _of_work(503, "the process of this work failed; send the request again"),
     ClientLeftError: lambda _error: problem(503, detail="the client closed the connection"),
     UnknownError: lambda error: problem(404, detail=str(error)),
     UnreadableError: lambda error: problem(400, detail=str(error)),

@@ -13,7 +13,7 @@ from collections import Counter
 from urllib.parse import urlencode
 
 from support.hook_client import AT
-from support.previews import HEAVY, HEAVY_SAMPLE
+from support.isolated_work_client import HEAVY, HEAVY_SAMPLE
 
 ATTACKS_OF_A_VIEWER = 3
 LEAVES_AFTER_SECONDS = 0.5

@@ -67,7 +67,7 @@ class Memory(threading.Thread):
                         pid, used = int(folder.name), int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
                         self.most[pid] = max(used, self.most.get(pid, 0))
                         program = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                        self.programs[pid] = "helper" if "isolated_preview" in program else "web"
+                        self.programs[pid] = "fork server" if "isolated_work" in program else "web"
 
     def stop(self):
         self._ended.set()
@@ -153,7 +153,7 @@ def test_webhooks_go_on_during_an_attack(tmp_path, valkey):
             memory.stop()
         most = {
             name: max(memory.most[pid] for pid in memory.most if memory.programs[pid] == name)
-            for name in ("web", "helper")
+            for name in ("web", "fork server")
         }
         sys.stdout.write(f"\nwebhooks: {webhooks.figures()} s, {dict(webhooks.statuses)}\n")
         sys.stdout.write(
@@ -164,4 +164,4 @@ def test_webhooks_go_on_during_an_attack(tmp_path, valkey):
         assert answered["drafts"].keys() <= {"422", "429", "503", "left"}
         assert answered["drafts"].get("422", 0) + answered["drafts"].get("429", 0) > 0
         assert max(most.values()) < MOST_MEMORY_BYTES
-        assert len(memory.alive("helper")) <= WEB_PROCESSES, "no work goes on after its client has left"
+        assert len(memory.alive("fork server")) <= WEB_PROCESSES, "no work goes on after its client has left"

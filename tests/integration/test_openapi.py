@@ -15,12 +15,12 @@ from integration.api.openapi import document
 from integration.api.requests import body_faults
 from integration.config.models import ApiKey
 from integration.domain.account import Account
-from integration.webhooks.isolated_preview import previews
+from integration.webhooks.isolated_work import client
 from integration.webhooks.service import WebhookService
 from integration.webhooks.views import receiver_blueprint
 from support import ENVIRON, NoRates, make_services
+from support.isolated_work_client import ISOLATED_WORK
 from support.openapi_check import DOCUMENT, check, fits, path_of
-from support.previews import PREVIEWS
 
 OPERATIONS = [
     (path, method, operation)
@@ -37,7 +37,7 @@ def app(tmp_path, store):
     app = Flask("ringback", static_folder=None)
     app.register_blueprint(receiver_blueprint(WebhookService(services, NoRates())))
     app.register_blueprint(api_blueprint(services, NoRates()))
-    previews.install(app, PREVIEWS)
+    client.install(app, ISOLATED_WORK)
     return app
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from integration.domain.errors import ClientLeftError, HelperFailedError, TooMuchWorkError
+from integration.domain.errors import ClientLeftError, ForkServerFailedError, TooMuchWorkError
 from integration.mapping.planner import plan_event
 from integration.services.parked import ParkedFilter, ParkedService
 from integration.store import parked
@@ -146,7 +146,7 @@ def test_an_event_that_is_dismissed_while_it_is_remapped_stays_dismissed(web, tm
     assert (record["field"], record["dismissed_why"]) == ("recall_telephone", "a test")
 
 
-@pytest.mark.parametrize("error", [TooMuchWorkError, HelperFailedError, ClientLeftError])
+@pytest.mark.parametrize("error", [TooMuchWorkError, ForkServerFailedError, ClientLeftError])
 def test_a_remap_that_ends_early_tells_what_it_has_done(web, tmp_path, store, monkeypatch, error):
     monkeypatch.setattr(
         ParkedService.remap_step, "__kwdefaults__", {"cursor": None, "limit": 2, "plan": None}

@@ -1,9 +1,10 @@
-"""Previews and remaps in the helper have the results of the web process, within the helper's limits."""
+"""Previews and remaps in the fork server have the results of the web process, within its limits."""
 
 from __future__ import annotations
 
 import html
 import re
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
 
@@ -25,10 +26,11 @@ from integration.mapping.routes import CompiledRoutes
 from integration.services.parked import ParkedFilter
 from integration.store.deliveries import StoredEvents
 from integration.telemetry.redaction import secrets_of
+from integration.web.isolation.fork_server import Limits
 from integration.web.isolation.frames import frame_of
-from integration.web.isolation.helper import Limits
 from integration.web.isolation.user_queue import MOST_OF_A_USER, Caller
-from integration.webhooks.isolated_preview.plain_values import (
+from integration.webhooks.isolated_work.client import SIMPLER, TOO_MUCH, IsolatedWork
+from integration.webhooks.isolated_work.plain_values import (
     config_of,
     delivery_of,
     event_of,
@@ -38,11 +40,10 @@ from integration.webhooks.isolated_preview.plain_values import (
     plain_plan,
     plan_from_plain,
 )
-from integration.webhooks.isolated_preview.previews import SIMPLER, TOO_MUCH, Previews
 from support import SOURCES_AND_ROUTES, account, hubspot_event, make_services, parked_events, two_accounts
 from support.dashboard_client import Pages
 from support.hook_client import AT, HookClient
-from support.previews import HEAVY, HEAVY_SAMPLE, PREVIEWS
+from support.isolated_work_client import HEAVY, HEAVY_SAMPLE, ISOLATED_WORK
 
 NOW = datetime(2026, 11, 30, 15, tzinfo=UTC)
 VARS = """
@@ -108,7 +109,7 @@ FORM = {
 @pytest.fixture
 def quick():
     """Return previews with a time limit that only heavy templates exceed."""
-    previews = Previews(Limits(seconds=4.0, memory_bytes=256 * 1024 * 1024), plan_seconds=60.0)
+    previews = IsolatedWork(Limits(seconds=4.0, memory_bytes=256 * 1024 * 1024), plan_seconds=60.0)
     yield previews
     previews.stop()
 
@@ -116,7 +117,7 @@ def quick():
 # --- values ----------------------------------------------------------------------------------
 
 
-def test_a_configuration_maps_alike_in_the_helper(tmp_path, store):
+def test_a_configuration_maps_alike_in_the_fork_server(tmp_path, store):
     config = make_services(tmp_path, store, TEXT).config
     copy = config_of(plain_config(config))
     assert copy.vars == config.vars
@@ -128,7 +129,7 @@ def test_a_configuration_maps_alike_in_the_helper(tmp_path, store):
         assert copy.accounts[name].model_copy(update={"token": one.token}) == one
 
 
-def test_no_secret_is_handed_to_the_helper(tmp_path, store):
+def test_no_secret_is_handed_to_the_fork_server(tmp_path, store):
     config = make_services(tmp_path, store, TEXT).config
     handed = frame_of(plain_config(config))[4:].decode()
     assert len(secrets_of(config)) >= 8
@@ -159,7 +160,7 @@ def form(at, **fields):
         ("contacts", Event(data=hubspot_event(1, AT), lookup_id="1"), Pending),
     ],
 )
-def test_every_outcome_is_the_same_when_it_comes_from_the_helper(tmp_path, store, source, event, kind):
+def test_every_outcome_is_the_same_when_it_comes_from_the_fork_server(tmp_path, store, source, event, kind):
     config = make_services(tmp_path, store, TEXT).config
     sent = delivery(source)
     assert delivery_of(plain_delivery(sent)) == sent
@@ -168,15 +169,15 @@ def test_every_outcome_is_the_same_when_it_comes_from_the_helper(tmp_path, store
     assert type(plan) is kind
     assert plan_from_plain(plain_plan(plan), event, config) == plan
     stored = [StoredEvents(id="pk_1", delivery=sent, events=(event,), seen=())]
-    assert PREVIEWS.plan(config, Caller("ana"), stored, NOW) == [plan]
+    assert ISOLATED_WORK.plan(config, Caller("ana"), stored, NOW) == [plan]
 
 
 # --- limits ----------------------------------------------------------------------------------
 
 
 def pages_of(services, previews, language="en"):
-    pages = Pages(services, "viewer", language=language, previews=previews)
-    pages.get("/studio?source=forms")  # starts the helper
+    pages = Pages(services, "viewer", language=language, isolated=previews)
+    pages.get("/studio?source=forms")  # starts the fork server
     return pages
 
 
@@ -206,28 +207,28 @@ def test_a_comparison_that_takes_too_long_is_ended(services, quick):
     HookClient(services).post(
         "forms", {"customer": "c", "phone": "3001112233", "at": AT, "list": list(range(10_000))}
     )
-    answer = Pages(services, "operator", previews=quick).post("/studio/run", FORM, htmx=True)
+    answer = Pages(services, "operator", isolated=quick).post("/studio/run", FORM, htmx=True)
     assert answer.status_code == 422
 
 
 def test_a_user_with_too_many_previews_gets_429_and_others_do_not(services, monkeypatch):
-    class Busy(Previews):
+    class Busy(IsolatedWork):
         def try_draft(self, config, caller, draft, value):
             raise TooMuchWorkError("too many")
 
-    answer = Pages(services, "viewer", previews=Busy()).post("/studio/try", FORM, htmx=True)
+    answer = Pages(services, "viewer", isolated=Busy()).post("/studio/try", FORM, htmx=True)
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "5")
-    assert "Too many previews at once" in answer.text
-    spanish = Pages(services, "viewer", language="es", previews=Busy()).post("/studio/try", FORM, htmx=True)
-    assert "Demasiadas vistas previas a la vez" in spanish.text
+    assert "Too many previews and searches at once" in answer.text
+    spanish = Pages(services, "viewer", language="es", isolated=Busy()).post("/studio/try", FORM, htmx=True)
+    assert "Demasiadas vistas previas y búsquedas a la vez" in spanish.text
 
 
 def test_previews_of_a_user_take_turns(services, quick):
     draft = Draft("forms", NEW, {})
     caller = Caller("ana")
-    with quick._helper.slot(caller):
-        for _ in range(MOST_OF_A_USER - 1):
-            quick._helper._queue._open[object()] = "ana"
+    with ExitStack() as stack:
+        for _ in range(MOST_OF_A_USER):
+            stack.enter_context(quick._server.place(caller))
         with pytest.raises(TooMuchWorkError):
             quick.try_draft(services.config, caller, draft, {})
 
@@ -253,12 +254,12 @@ def test_map_again_keeps_an_event_that_takes_too_long_and_maps_the_others(servic
     assert (parked["field"], parked["found"], parked["allowed"]) == ("route", TOO_MUCH, SIMPLER)
 
 
-class Overrun(Previews):
+class Overrun(IsolatedWork):
     """Previews that exceed the time limit for every event."""
 
     tried = 0
 
-    def _planned(self, slot, config, stored, now):
+    def _planned(self, place, config, stored, now):
         self.tried += 1
         raise WorkOverranError(3.0)
 

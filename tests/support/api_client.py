@@ -10,12 +10,12 @@ from integration.api import api_blueprint
 from integration.web.health import health_blueprint
 from integration.web.problems import install
 from integration.web.rate_limit import RateLimit
-from integration.webhooks.isolated_preview import previews as isolated_previews
+from integration.webhooks.isolated_work import client as isolated_work_client
 from integration.webhooks.service import WebhookService
 from integration.webhooks.views import receiver_blueprint
 from support import ENVIRON, as_bytes, signed
+from support.isolated_work_client import ISOLATED_WORK
 from support.openapi_check import check_answer
-from support.previews import PREVIEWS
 
 FULL = ENVIRON["ZAPIER_KEY"]
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
@@ -32,7 +32,7 @@ class ApiClient:
         app.register_blueprint(receiver_blueprint(WebhookService(services, rates)))
         app.register_blueprint(api_blueprint(services, rates))
         app.register_blueprint(health_blueprint(services))
-        isolated_previews.install(app, PREVIEWS)
+        isolated_work_client.install(app, ISOLATED_WORK)
         app.after_request(self._remember_rule)
         self.app = app
         self.client = app.test_client()

@@ -9,7 +9,7 @@ from werkzeug.test import Client
 from integration.app import compose
 from integration.domain.roles import Role, SignedInUser
 from support import NoRates
-from support.previews import PREVIEWS
+from support.isolated_work_client import ISOLATED_WORK
 
 
 class SignedIn:
@@ -28,8 +28,8 @@ class SignedIn:
 class Pages:
     """What a browser sees of the dashboard: `get`, `post` (with the proof against forged requests)."""
 
-    def __init__(self, services, role="operator", name="ana", language="en", previews=PREVIEWS):
-        self.client = Client(compose(services, NoRates(), SignedIn(role, name), previews=previews))
+    def __init__(self, services, role="operator", name="ana", language="en", isolated=ISOLATED_WORK):
+        self.client = Client(compose(services, NoRates(), SignedIn(role, name), isolated=isolated))
         self._headers = {"Accept-Language": language}
 
     def get(self, address, **options):

@@ -22,7 +22,7 @@ from integration.domain.timestamps import read_iso
 from integration.mapping.planner import CancelWanted, Expired, Ignored, Parked, Pending, RecallWanted
 from integration.store.deliveries import digest_of
 from integration.telemetry.redaction import mask_data
-from integration.webhooks.isolated_preview.previews import app_previews
+from integration.webhooks.isolated_work.client import isolated_work
 from integration.webhooks.providers import SOURCES
 from integration.webhooks.resend import resent_events
 
@@ -255,7 +255,7 @@ def _again_page(services: Services, kept: StoredDelivery, body: str | None) -> R
     planned, fault = [], ""
     try:
         stored = _resent(services, kept, body)
-        plans = app_previews().plan(services.config, caller(), stored[:MOST_EVENTS], datetime.now(UTC))
+        plans = isolated_work().plan(services.config, caller(), stored[:MOST_EVENTS], datetime.now(UTC))
         planned = [
             _Planned(number, _PLAN_NAMES[type(plan)], plan) for number, plan in enumerate(plans, start=1)
         ]
@@ -318,7 +318,7 @@ def send_again(services: Services, delivery_id: str) -> ResponseReturnValue:
     if not stored:
         return _again_page(services, kept, body)
     new = stored[0].delivery
-    plans = app_previews().plan(services.config, caller(), stored, datetime.now(UTC))
+    plans = isolated_work().plan(services.config, caller(), stored, datetime.now(UTC))
     services.admission.admit(new, plans, new.body)
     note(services, "send again", delivery_id, new.id)
     flash_message(_("Sent again. This is the new delivery."))

@@ -19,7 +19,7 @@ from integration.domain.json_codec import read_json
 from integration.domain.timestamps import from_epoch_ms
 from integration.services.parked import ParkedFilter
 from integration.telemetry.redaction import mask_data
-from integration.webhooks.isolated_preview.previews import app_previews
+from integration.webhooks.isolated_work.client import isolated_work
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,9 +122,9 @@ def reveal_parked(services: Services, parked_id: str) -> Response:
 
 @role("operator")
 def remap(services: Services) -> Response:
-    """Remap the next parked events of a group, or of all groups, in the helper.
+    """Remap the next parked events of a group, or of all groups, in the fork server.
 
-    The page requests the next step itself. Raise TooMuchWorkError, HelperFailedError.
+    The page requests the next step itself. Raise TooMuchWorkError, ForkServerFailedError.
     """
     sent = request.form
     group, cursor = sent.get("group", ""), sent.get("cursor", "")
@@ -136,7 +136,7 @@ def remap(services: Services) -> Response:
         datetime.now(UTC),
         cursor=cursor or None,
         seconds=_STEP_SECONDS,
-        plan=partial(app_previews().plan_in_time, services.config, caller()),
+        plan=partial(isolated_work().plan_in_time, services.config, caller()),
     )
     session[_GOING_ON] = step.next
     looked_at, settled, pending, still = (

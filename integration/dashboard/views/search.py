@@ -2,12 +2,12 @@
 
 A search is a POST, so that no address, access log or `Referer` has a telephone number or a customer's id. The
 text is stored, and the page of its results has the id of the stored search in its address. A user who sees
-numbers masked searches by whole values only.
+numbers masked searches by whole values only. Recalls are found by the indexes of the store. Events are
+examined in the fork server.
 """
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -20,12 +20,11 @@ from integration.config.models import zone_of
 from integration.dashboard.auth.roles import signed_in
 from integration.dashboard.presenting import display_text
 from integration.dashboard.presenting.times import AccountZones
-from integration.dashboard.responses import back_to, failure, note, page, person
-from integration.dashboard.views.deliveries import events_of
-from integration.domain.json_codec import read_json
+from integration.dashboard.responses import back_to, caller, failure, note, page, person
 from integration.domain.recall import Filter
 from integration.domain.recall_filters import SearchTerm, search_term
 from integration.domain.timestamps import from_epoch_ms
+from integration.webhooks.isolated_work.client import isolated_work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -38,13 +37,14 @@ if TYPE_CHECKING:
     from integration.domain.recall import Recall
     from integration.services.container import Services
     from integration.store.delivery_log import StoredDelivery
+    from integration.webhooks.isolated_work.client import EventSearch
 
 A_MINUTE_BY_USER: Final = 20
 LISTED: Final = 10
 LOG_STEP: Final = 100
-BODIES_STEP: Final = 5  # a body has at most 1 MiB
-PARKED_STEP: Final = 20
-BUDGET_SECONDS: Final = 0.3  # for each kind of record, looked at after each step
+EVENTS_STEP: Final = 10  # a body has at most 1 MiB
+INDEX_SECONDS: Final = 0.3
+EVENT_SECONDS: Final = 1.0  # for parked events, and for deliveries; looked at before each step
 
 
 class Search:
@@ -84,6 +84,7 @@ class Search:
         search_id = services.searches.add(person().name, term.text)
         if not term.is_id:
             note(services, "search", search_id)
+        isolated_work().start()
         return back_to(url_for("dashboard.found", search_id=search_id))
 
     def _wait(self, term: SearchTerm) -> int | None:
@@ -161,6 +162,7 @@ class Matches:
     `more_recalls` is True if there are more than those listed, or if not all were examined. `campaign` is the
     term if a recall has it as its campaign. `parked_in_full` and `deliveries_in_full` are False if the time
     limit ended the search in the latest of them; `back_to` is the arrival of the last delivery examined.
+    `left_out` is the number of parked events and deliveries in steps that were killed.
     """
 
     recalls: Sequence[Recall]
@@ -171,6 +173,7 @@ class Matches:
     deliveries: Sequence[StoredDelivery]
     deliveries_in_full: bool
     back_to: datetime | None
+    left_out: int
 
     @property
     def is_empty(self) -> bool:
@@ -179,12 +182,16 @@ class Matches:
 
 
 def find_everything(services: Services, term: SearchTerm) -> Matches:
-    """Return the records that a term is about, each kind within BUDGET_SECONDS. Raise StoreAwayError."""
-    became = services.deliveries.became_of(services.config.sources, term.text)
-    recalls, more = _recalls(services, term, became)
-    parked, parked_in_full = _parked(services, term, became)
-    known = [*became, *(each.delivery for each in recalls if each.delivery), term.text.lower()]
-    deliveries, back_to, in_full = _deliveries(services, term, known)
+    """Return the records that a term is about, each kind within its time limit.
+
+    Raise StoreAwayError, TooMuchWorkError, ForkServerFailedError and ClientLeftError.
+    """
+    with isolated_work().event_search(services.config, caller(), term) as events:
+        became = services.deliveries.became_of(services.config.sources, term.text)
+        recalls, more = _recalls(services, term, became)
+        parked, parked_in_full = _parked(services, term, became, events)
+        known = [*became, *(each.delivery for each in recalls if each.delivery), term.text.lower()]
+        deliveries, back_to, in_full = _deliveries(services, known, events)
     return Matches(
         recalls=recalls,
         more_recalls=more,
@@ -194,45 +201,38 @@ def find_everything(services: Services, term: SearchTerm) -> Matches:
         deliveries=deliveries,
         deliveries_in_full=in_full,
         back_to=back_to,
+        left_out=events.left_out,
     )
 
 
 def _recalls(services: Services, term: SearchTerm, became: Sequence[str]) -> tuple[list[Recall], bool]:
     records = services.recalls.records
     which = Filter(**term.filter_fields)
-    indexed = records.search.find(which, limit=LISTED, budget_seconds=BUDGET_SECONDS)
+    indexed = records.search.find(which, limit=LISTED, budget_seconds=INDEX_SECONDS)
     ids = dict.fromkeys([*indexed.ids, *(each for each in became if each.startswith("rc_"))])
     return records.read(tuple(ids))[:LISTED], indexed.next is not None
 
 
 def _campaign(services: Services, term: SearchTerm) -> str:
     found = services.recalls.records.search.find(
-        Filter(campaign_id=term.text), limit=1, budget_seconds=BUDGET_SECONDS
+        Filter(campaign_id=term.text), limit=1, budget_seconds=INDEX_SECONDS
     )
     return term.text if found.ids else ""
 
 
-def _parked(services: Services, term: SearchTerm, became: Sequence[str]) -> tuple[list[ParkedMatch], bool]:
+def _parked(
+    services: Services, term: SearchTerm, became: Sequence[str], events: EventSearch
+) -> tuple[list[ParkedMatch], bool]:
     records = services.parked.records
     named = records.many([each for each in (*became, term.text.lower()) if each.startswith("pk_")])
-    found = dict(named)
-    cursor, until = None, time.monotonic() + BUDGET_SECONDS
-    while len(found) < LISTED:
-        step, cursor = records.page(
-            limit=LISTED, cursor=cursor, fits=lambda record: _is_about(term, record), most=PARKED_STEP
-        )
-        found |= {record["id"]: record for record in step}
-        if cursor is None or time.monotonic() > until:
-            break
+    found: dict[str, Mapping[str, str]] = dict(named)
+    cursor, in_full, until = None, False, events.seconds() + EVENT_SECONDS
+    while len(found) < LISTED and not in_full and events.goes_on(until):
+        step, cursor = records.page(limit=EVENTS_STEP, cursor=cursor, most=EVENTS_STEP)
+        found |= {record["id"]: record for record in events.parked(step)}
+        in_full = cursor is None
     newest = sorted(map(_parked_match, found.values()), key=lambda each: each.at, reverse=True)
-    return newest[:LISTED], cursor is None
-
-
-def _is_about(term: SearchTerm, record: Mapping[str, str]) -> bool:
-    event = read_json(record["event"])
-    return record["delivery"] == term.text.lower() or any(
-        term.is_in(event.get(name)) for name in ("data", "dedup_key", "record_id")
-    )
+    return newest[:LISTED], in_full and len(newest) <= LISTED
 
 
 def _parked_match(record: Mapping[str, str]) -> ParkedMatch:
@@ -247,31 +247,24 @@ def _parked_match(record: Mapping[str, str]) -> ParkedMatch:
 
 
 def _deliveries(
-    services: Services, term: SearchTerm, known: Sequence[str]
+    services: Services, known: Sequence[str], events: EventSearch
 ) -> tuple[list[StoredDelivery], datetime | None, bool]:
     """Return deliveries, the arrival of the last one examined, and whether all of the log was examined."""
     log = services.delivery_log
     found = {each.id: each for each in log.many([each for each in known if each.startswith("dl_")])}
-    cursor, back_to, until = None, None, time.monotonic() + BUDGET_SECONDS
-    in_full, in_time = False, True
-    while len(found) < LISTED and not in_full and in_time:
+    cursor, back_to, until = None, None, events.seconds() + EVENT_SECONDS
+    in_full, goes_on = False, True
+    while len(found) < LISTED and not in_full and goes_on:
         step = log.page(services.config.sources, cursor=cursor, limit=LOG_STEP)
-        for start in range(0, len(step.items), BODIES_STEP):
-            in_time = time.monotonic() <= until
-            if not in_time and start:
+        for start in range(0, len(step.items), EVENTS_STEP):
+            goes_on = events.goes_on(until)
+            if not goes_on:
                 break
-            some = step.items[start : start + BODIES_STEP]
+            some = step.items[start : start + EVENTS_STEP]
             ids = [each.delivery for each in some if each.delivery and not each.again]
-            found |= {each.id: each for each in log.many(ids) if _holds(services, term, each)}
+            found |= {each.id: each for each in events.deliveries(log.many(ids))}
             back_to = some[-1].at
         else:
             cursor, in_full = step.next, step.next is None
-            in_time = time.monotonic() <= until
     newest = sorted(found.values(), key=lambda each: each.received_at, reverse=True)
     return newest[:LISTED], back_to, in_full
-
-
-def _holds(services: Services, term: SearchTerm, kept: StoredDelivery) -> bool:
-    return any(
-        term.is_in([event.data, event.dedup_key, event.record_id]) for event in events_of(services, kept)
-    )

@@ -1,6 +1,6 @@
 """The mapping studio: tests a route on events while it is edited. It sends and stores nothing.
 
-Drafts run in the helper: a template that takes too long, or whose user leaves the page, is killed there.
+Drafts run in the fork server: a template that takes too long, or whose user leaves the page, is killed there.
 
 A viewer can test a pasted sample. Only an operator can use stored events, because a template can print
 every value of an event. Opening one is recorded in the audit log.
@@ -36,8 +36,8 @@ from integration.mapping.route_draft import (
     counted,
     route_of,
 )
-from integration.webhooks.isolated_preview.plain_values import plain_delivery, plain_event
-from integration.webhooks.isolated_preview.previews import app_previews
+from integration.webhooks.isolated_work.client import isolated_work
+from integration.webhooks.isolated_work.plain_values import plain_delivery, plain_event
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -285,7 +285,7 @@ def _first_result(services: Services, draft: Draft, picked: _Picked | None, word
     """Return the template variables of the page as it opens: the route as it is, and the selected event."""
     if picked is not None:
         return _tried(services, draft, picked)
-    app_previews().start()
+    isolated_work().start()
     faults: tuple[FieldFault, ...] = ()
     try:
         route_of(draft)
@@ -309,7 +309,7 @@ def _tried(
 ) -> dict[str, Any]:
     """Return the template variables: errors of the fields, the result of each event, and the TOML.
 
-    `unreadable` is the reason why a sample cannot be parsed. The templates run in the helper.
+    `unreadable` is the reason why a sample cannot be parsed. The templates run in the fork server.
     """
     value = {
         "delivery": None if picked is None else plain_delivery(picked.delivery),
@@ -319,7 +319,7 @@ def _tried(
         "now": datetime.now(UTC).isoformat(),
         "most": MOST_SHOWN,
     }
-    found = app_previews().try_draft(services.config, caller(), draft, value)
+    found = isolated_work().try_draft(services.config, caller(), draft, value)
     return {
         "faults": [FieldFault(**fault) for fault in found["faults"]],
         "ways": [{**way, "event": display_text.as_text(way["event"])} for way in found["previews"]],
@@ -341,10 +341,10 @@ def _looked_up(text: str) -> dict[str, Any] | None:
 
 
 def _compare_latest(services: Services, source: Source, draft: Draft) -> _Run:
-    """Compare the draft with the current routes over the latest events, in the helper. Raise DraftError."""
+    """Compare the draft with the current routes over the latest events. Raise DraftError."""
     events, complete = _latest_events(services, source)
     value = {"now": datetime.now(UTC).isoformat(), "seconds": RUN_SECONDS}
-    found = app_previews().compare_draft(services.config, caller(), draft, events, value)
+    found = isolated_work().compare_draft(services.config, caller(), draft, events, value)
     if found["faults"]:
         raise DraftError(tuple(FieldFault(**fault) for fault in found["faults"]))
     compared = [Comparison(**one) for one in found["compared"]]

@@ -1,5 +1,5 @@
-"""Runs work with templates of users in a process that is killed when it takes too long.
+"""Runs interactive work in a process that is killed when it takes too long.
 
-`helper` is the program of that process, `helper_process` starts it and gives it work, `user_queue` decides
-whose work is next, and `frames` are the messages between them.
+`fork_server` is the program that forks a process for each piece of work. `fork_server_process` starts that
+program and gives it work. `user_queue` decides whose work is next. `frames` are the messages between them.
 """

@@ -1,4 +1,4 @@
-"""Messages between a process and its helper: a length of four bytes, then JSON in ASCII."""
+"""Messages between a process and its fork server: a length of four bytes, then JSON in ASCII."""
 
 from __future__ import annotations
 

@@ -41,51 +41,65 @@ class Caller:
             raise ClientLeftError("the client has left")
 
 
-class UserQueue:
-    """A queue of users, one at a time. At most MOST_OF_A_USER and MOST_OF_ALL, the present one included.
+class Place:
+    """The place of a request in the queue."""
 
-    A viewer gets no place if MOST_OF_VIEWERS are taken.
+    def __init__(self, caller: Caller) -> None:
+        self.caller = caller
+
+
+class UserQueue:
+    """A queue of users. A request has a place, and takes one turn for each piece of its work.
+
+    There is one turn at a time, and users alternate. At most MOST_OF_A_USER places are a user's, and
+    MOST_OF_ALL are everybody's. A viewer gets no place if MOST_OF_VIEWERS are taken.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        # The slots that are taken or waited for, oldest first, each with its user.
-        self._open: dict[object, str] = {}
-        self._present: object | None = None
+        self._places: set[Place] = set()
+        # The places that wait for their turn, oldest first.
+        self._waiting: list[Place] = []
+        self._present: Place | None = None
         self._last_user = ""
 
     @contextmanager
-    def slot(self, caller: Caller) -> Iterator[None]:
-        """Wait for a slot, and hold it.
-
-        Raise TooMuchWorkError if too many wait, and ClientLeftError if the client leaves while it waits.
-        """
-        slot = object()
+    def place(self, caller: Caller) -> Iterator[Place]:
+        """Hold a place. Raise TooMuchWorkError if too many are taken."""
+        place = Place(caller)
         with self._changed:
-            of_user = sum(1 for each in self._open.values() if each == caller.name)
+            of_user = sum(1 for each in self._places if each.caller.name == caller.name)
             most = MOST_OF_VIEWERS if caller.is_viewer else MOST_OF_ALL
-            if of_user >= MOST_OF_A_USER or len(self._open) >= most:
+            if of_user >= MOST_OF_A_USER or len(self._places) >= most:
                 raise TooMuchWorkError("too much work of this kind is waiting")
-            self._open[slot] = caller.name
+            self._places.add(place)
         try:
-            self._wait(slot, caller)
+            yield place
+        finally:
+            with self._changed:
+                self._places.remove(place)
+
+    @contextmanager
+    def turn(self, place: Place) -> Iterator[None]:
+        """Wait for the turn of a place, and hold it. Raise ClientLeftError if the client leaves first."""
+        with self._changed:
+            self._waiting.append(place)
+            try:
+                while self._present is not None or self._next() is not place:
+                    place.caller.require_present()
+                    self._changed.wait(_LOOK_SECONDS)
+            finally:
+                self._waiting.remove(place)
+            self._present = place
+            self._last_user = place.caller.name
+        try:
             yield
         finally:
             with self._changed:
-                del self._open[slot]
-                if self._present is slot:
-                    self._present = None
+                self._present = None
                 self._changed.notify_all()
 
-    def _wait(self, slot: object, caller: Caller) -> None:
-        with self._changed:
-            while self._present is not None or self._next() is not slot:
-                caller.require_present()
-                self._changed.wait(_LOOK_SECONDS)
-            self._present = slot
-            self._last_user = caller.name
-
-    def _next(self) -> object:
-        """Return the oldest slot of another user than the last one, else the oldest slot."""
-        others = (slot for slot, user in self._open.items() if user != self._last_user)
-        return next(others, next(iter(self._open)))
+    def _next(self) -> Place:
+        """Return the place that has waited longest of another user than the last one, else of all."""
+        others = (place for place in self._waiting if place.caller.name != self._last_user)
+        return next(others, self._waiting[0])

@@ -7,47 +7,47 @@ from .mutant import mutant
 
 _ASGI = Code("integration/asgi.py")
 _REQUEST_THREADS = Code("integration/web/request_threads.py")
-_HELPER = Code("integration/web/isolation/helper.py")
-_HELPER_PROCESS = Code("integration/web/isolation/helper_process.py")
+_FORK_SERVER = Code("integration/web/isolation/fork_server.py")
+_FORK_SERVER_PROCESS = Code("integration/web/isolation/fork_server_process.py")
 _USER_QUEUE = Code("integration/web/isolation/user_queue.py")
-_PLAIN_VALUES = Code("integration/webhooks/isolated_preview/plain_values.py")
-_PREVIEWS = Code("integration/webhooks/isolated_preview/previews.py")
+_PLAIN_VALUES = Code("integration/webhooks/isolated_work/plain_values.py")
+_CLIENT = Code("integration/webhooks/isolated_work/client.py")
 
 GUARDS = (
     mutant(
         "time limit of a preview",
         "a template runs until the processor time of its process is used up",
-        _HELPER.condition("_collected", "reader", "ready"),
+        _FORK_SERVER.condition("_collected", "reader", "ready"),
         "test_isolation.py::test_work_that_takes_too_long_is_killed_whatever_it_does",
     ),
     mutant(
         "memory limit of a preview",
         "a template takes the memory of the machine",
-        _HELPER.statement("_limit", "RLIMIT_AS"),
+        _FORK_SERVER.statement("_limit", "RLIMIT_AS"),
         "test_isolation.py::test_work_that_needs_too_much_memory_fails",
     ),
     mutant(
         "previews write no files",
         "a template that got out of the sandbox fills the disk",
-        _HELPER.statement("_limit", "RLIMIT_FSIZE"),
+        _FORK_SERVER.statement("_limit", "RLIMIT_FSIZE"),
         "test_isolation.py::test_work_writes_no_file",
     ),
     mutant(
-        "environment of the helper",
+        "environment of the fork server",
         "the process that runs templates has the secrets of the environment",
-        _HELPER_PROCESS.argument("_start", "Popen", "env", to="dict(os.environ)"),
-        "test_isolation.py::test_a_helper_has_no_secret_in_its_environment",
+        _FORK_SERVER_PROCESS.argument("_start", "Popen", "env", to="dict(os.environ)"),
+        "test_isolation.py::test_a_fork_server_has_no_secret_in_its_environment",
     ),
     mutant(
-        "a helper that hangs",
+        "a fork server that hangs",
         "every later preview waits for it",
-        _HELPER_PROCESS.statement("_require_time", "_until"),
-        "test_isolation.py::test_a_helper_that_does_not_answer_is_replaced",
+        _FORK_SERVER_PROCESS.statement("_require_time", "_until"),
+        "test_isolation.py::test_a_fork_server_that_does_not_answer_is_replaced",
     ),
     mutant(
         "a client that leaves during its preview",
         "the preview goes on for nobody",
-        _HELPER_PROCESS.condition("until_readable", "left"),
+        _FORK_SERVER_PROCESS.condition("until_readable", "left"),
         "test_isolation.py::test_when_the_client_leaves_its_work_is_killed",
     ),
     mutant(
@@ -72,12 +72,12 @@ GUARDS = (
         "secrets of a preview",
         "url keys are handed to the process that runs templates",
         _PLAIN_VALUES.statement("plain_config", "url_key", to="pass"),
-        "test_previews.py::test_no_secret_is_handed_to_the_helper",
+        "test_previews.py::test_no_secret_is_handed_to_the_fork_server",
     ),
     mutant(
         "an event that takes too long to map again",
         "it keeps the others of its step from being mapped",
-        _PREVIEWS.caught("plan_in_time", "WorkOverranError"),
+        _CLIENT.caught("plan_in_time", "WorkOverranError"),
         "test_previews.py::test_map_again_keeps_an_event_that_takes_too_long_and_maps_the_others",
     ),
     mutant(

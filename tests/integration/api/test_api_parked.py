@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from integration.domain.errors import HelperFailedError
+from integration.domain.errors import ForkServerFailedError
 from integration.services.configuration import watch_config
 from integration.services.container import Services
 from integration.services.wakeup import WakeUpPublisher
@@ -12,7 +12,7 @@ from integration.store.client import Store, connect
 from support import ENVIRON, two_accounts, url_of, write_config
 from support.api_cases import CONFIG, LIMITED, PHONE, parameters
 from support.api_client import TOMORROW, ApiClient
-from support.previews import PREVIEWS
+from support.isolated_work_client import ISOLATED_WORK
 
 
 def form(where, **fields):
@@ -130,8 +130,8 @@ def test_a_remap_is_in_the_audit_log_even_if_it_fails(web, monkeypatch):
     web.send_form(form("bogota"))
 
     def fail(*_):
-        raise HelperFailedError("a test")
+        raise ForkServerFailedError("a test")
 
-    monkeypatch.setattr(PREVIEWS, "plan_in_time", fail)
+    monkeypatch.setattr(ISOLATED_WORK, "plan_in_time", fail)
     assert web.post("/v1/parked/remap", {"source": "forms"}).status_code == 503
     assert [(entry.what, *entry.about) for entry in web.services.audit.page()[0]] == [("remap", "forms")]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from integration.webhooks.isolated_preview.previews import Previews
+from integration.webhooks.isolated_work.client import IsolatedWork
 
-# A helper takes a second to start, and keeps nothing of a test but its configuration.
-PREVIEWS = Previews()
+# A fork server takes a second to start, and keeps nothing of a test but its configuration.
+ISOLATED_WORK = IsolatedWork()
 
 # Each placeholder compares ten thousand numbers with each other.
 HEAVY = " ".join(["{{ event.list | select('in', event.list) | list | length }}"] * 60)

@@ -1,4 +1,4 @@
-"""The program of a helper whose work hangs, fails or grows. Tests start it in place of the real one."""
+"""The program of a fork server whose work hangs, fails or grows. Tests start it in place of the real one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from integration.web.isolation.helper import serve
+from integration.web.isolation.fork_server import serve
 
 
 def echo(prepared, value):
@@ -50,7 +50,7 @@ def write(prepared, value):
     Path(value).write_text("x")
 
 
-def stop_helper(prepared, value):
+def stop_fork_server(prepared, value):
     os.kill(os.getppid(), 9)
 
 
@@ -61,7 +61,19 @@ def environment(prepared, value):
 WORK = {
     **{
         each.__name__: each
-        for each in (echo, pid, spin, in_one_call, sleep, grow, fail, end, write, stop_helper, environment)
+        for each in (
+            echo,
+            pid,
+            spin,
+            in_one_call,
+            sleep,
+            grow,
+            fail,
+            end,
+            write,
+            stop_fork_server,
+            environment,
+        )
     },
 }
 

@@ -1,4 +1,4 @@
-"""Converts configurations, deliveries and plans to JSON values and back, for the helper. Pure."""
+"""Converts configurations, deliveries and plans to JSON values and back, for the fork server. Pure."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from integration.mapping.planner import CancelWanted, Expired, Ignored, Parked, 
 
 if TYPE_CHECKING:
     from integration.mapping.planner import EventPlan
+    from integration.store.delivery_log import StoredDelivery
 
-# The helper verifies nothing. The models require a key of this form.
-_NO_URL_KEY: Final = "not-for-the-helper"
-_PREVIEWED: Final = {"accounts", "vars", "sources", "routes"}
+# The fork server verifies nothing. The models require a key of this form.
+_NO_URL_KEY: Final = "not-for-templates"
+_HANDED_OVER: Final = {"accounts", "vars", "sources", "routes"}
 _TAG: Final = "\0"  # no key of TOML has this character
 _TOML_TIMES: Final[dict[str, type[datetime | date | time]]] = {
     "datetime": datetime,
@@ -30,9 +31,9 @@ _MOMENTS: Final = ("recall_date", "requested_date", "version")
 
 
 def plain_config(config: Config) -> dict[str, Any]:
-    """Return the parts of a configuration that previews need, without its secrets."""
+    """Return the parts of a configuration that the work needs, without its secrets."""
     # pydantic writes "**********" for each secret.
-    plain = config.model_dump(mode="json", include=_PREVIEWED - {"vars"})
+    plain = config.model_dump(mode="json", include=_HANDED_OVER - {"vars"})
     for source in plain["sources"].values():
         if source["url_key"] is not None:
             source["url_key"] = _NO_URL_KEY
@@ -63,7 +64,7 @@ def _toml_of(plain: Any) -> Any:
     return [_toml_of(item) for item in plain] if isinstance(plain, list) else plain
 
 
-def plain_delivery(delivery: Delivery) -> dict[str, Any]:
+def plain_delivery(delivery: Delivery | StoredDelivery) -> dict[str, Any]:
     """Return a delivery as JSON values, without its body."""
     return {
         "id": delivery.id,
@@ -73,11 +74,10 @@ def plain_delivery(delivery: Delivery) -> dict[str, Any]:
     }
 
 
-def delivery_of(plain: dict[str, Any], body: str = "") -> Delivery:
+def delivery_of(plain: dict[str, Any], body: bytes = b"") -> Delivery:
     """Return the delivery for the result of `plain_delivery`, with `body` as its body."""
     received_at = datetime.fromisoformat(plain["received_at"])
-    encoded = body.encode("utf-8", "replace")
-    return Delivery(**{**plain, "received_at": received_at}, method="POST", url="", body=encoded)
+    return Delivery(**{**plain, "received_at": received_at}, method="POST", url="", body=body)
 
 
 def plain_event(event: Event) -> dict[str, Any]:

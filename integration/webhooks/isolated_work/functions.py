@@ -1,4 +1,4 @@
-"""The work of the helper, from JSON values to JSON values. Pure, but `compare_draft` reads the clock."""
+"""The work of the fork server, from JSON values to JSON values. Pure, but `compare_draft` reads the clock."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from integration.domain.errors import UnreadableError
+from integration.domain.json_codec import read_json
+from integration.domain.recall_filters import SearchTerm
 from integration.mapping.expressions import NOT_LOOKED_UP
 from integration.mapping.planner import plan_event
 from integration.mapping.route_draft import Draft, DraftError, compare, routes_of
 from integration.mapping.routes import CompiledRoutes
-from integration.webhooks.isolated_preview.plain_values import (
+from integration.webhooks.isolated_work.plain_values import (
     config_of,
     delivery_of,
     event_of,
@@ -24,6 +26,8 @@ from integration.webhooks.providers import SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from integration.domain.delivery import Event
 
 
 def prepare(plain: dict[str, Any]) -> CompiledRoutes:
@@ -45,7 +49,7 @@ def try_draft(present: CompiledRoutes, value: dict[str, Any]) -> dict[str, Any]:
     delivery = value["delivery"]
     if delivery is None:
         return found
-    delivery = delivery_of(delivery, value["sample"] or "")
+    delivery = delivery_of(delivery, (value["sample"] or "").encode("utf-8", "replace"))
     try:
         events = _events(present, delivery, value["events"])
     except UnreadableError as error:
@@ -92,8 +96,47 @@ def plan_events(present: CompiledRoutes, value: dict[str, Any]) -> list[dict[str
     ]
 
 
+def search_parked(present: CompiledRoutes, value: dict[str, Any]) -> list[bool]:
+    """Return for each parked event whether the term is about it."""
+    term = _term(present, value)
+    return [
+        delivery == term.text.lower() or _is_about(term, read_json(event))
+        for delivery, event in value["records"]
+    ]
+
+
+def search_deliveries(present: CompiledRoutes, value: dict[str, Any]) -> list[bool]:
+    """Return for each delivery whether it has an event that the term is about."""
+    term = _term(present, value)
+    return [
+        any(_is_about(term, plain_event(event)) for event in _events_of(present, delivery, body))
+        for delivery, body in value["records"]
+    ]
+
+
+def _term(present: CompiledRoutes, value: dict[str, Any]) -> SearchTerm:
+    return SearchTerm(value["text"], tuple(value["telephones"]), tuple(present.config.accounts.values()))
+
+
+def _is_about(term: SearchTerm, event: Mapping[str, Any]) -> bool:
+    return any(term.is_in(event.get(name)) for name in ("data", "dedup_key", "record_id"))
+
+
+def _events_of(present: CompiledRoutes, plain: dict[str, Any], body: str) -> tuple[Event, ...]:
+    """Return the events of a stored delivery, () if its source does not read it any more."""
+    source = present.config.sources.get(plain["source"])
+    if source is None:
+        return ()
+    try:
+        return SOURCES[source.kind].read(delivery_of(plain, body.encode("latin-1")), source)
+    except UnreadableError:
+        return ()
+
+
 WORK: Final[Mapping[str, Callable[[CompiledRoutes, Any], Any]]] = {
     "try": try_draft,
     "compare": compare_draft,
     "plan": plan_events,
+    "search_parked": search_parked,
+    "search_deliveries": search_deliveries,
 }

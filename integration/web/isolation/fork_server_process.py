@@ -1,4 +1,4 @@
-"""Starts the helper of a web process, gives it work, and replaces it when it fails."""
+"""Starts the fork server of a web process, gives it work, and replaces it when it fails."""
 
 from __future__ import annotations
 
@@ -7,45 +7,50 @@ import select
 import subprocess
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from integration.domain.errors import ClientLeftError, HelperFailedError, WorkFailedError, WorkOverranError
+from integration.domain.errors import (
+    ClientLeftError,
+    ForkServerFailedError,
+    WorkFailedError,
+    WorkOverranError,
+)
+from integration.web.isolation.fork_server import CANCEL, CANCELLED, DONE, OVERRAN
 from integration.web.isolation.frames import frame_of, read_frame, write_whole
-from integration.web.isolation.helper import CANCEL, CANCELLED, DONE, OVERRAN
 from integration.web.isolation.user_queue import UserQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from integration.web.isolation.helper import Limits
-    from integration.web.isolation.user_queue import Caller
+    from integration.web.isolation.fork_server import Limits
+    from integration.web.isolation.user_queue import Caller, Place
 
 _log = structlog.get_logger("ringback.web")
 
-# The helper kills its work in time. If it does not answer for this long after that, it hangs.
+# The fork server kills its work in time. If it does not answer for this long after that, it hangs.
 GRACE_SECONDS: Final = 10.0
 # It loads its code and prepares thousands of routes.
 PREPARE_SECONDS: Final = 60.0
 END_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 0.1
-# The helper needs no secret, and no other variable either.
+# The fork server needs no secret, and no other variable either.
 _ENVIRONMENT: Final = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "TZ")
 
 
 @dataclass(slots=True)
 class _Running:
-    """A started helper, and what it is prepared for."""
+    """A started fork server, and what it is prepared for."""
 
     process: subprocess.Popen[bytes]
     prepared_for: object = None
 
 
-class HelperProcess:
-    """A helper, started by `command`, and the queue of its users. Thread-safe."""
+class ForkServerProcess:
+    """A fork server, started by `command`, and the queue of its users. Thread-safe."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._command = tuple(command)
@@ -54,13 +59,17 @@ class HelperProcess:
         self._running: _Running | None = None
 
     @contextmanager
-    def slot(self, caller: Caller) -> Iterator[HelperSlot]:
-        """Yield a slot of a caller. Raise TooMuchWorkError and ClientLeftError."""
-        with self._queue.slot(caller):
-            yield HelperSlot(self, caller)
+    def place(self, caller: Caller) -> Iterator[WorkPlace]:
+        """Hold a place in the queue for any number of pieces of work. Raise TooMuchWorkError."""
+        with self._queue.place(caller) as place:
+            yield WorkPlace(self, place)
+
+    def turn(self, place: Place) -> AbstractContextManager[None]:
+        """Wait for the turn of a place, and hold it. Raise ClientLeftError."""
+        return self._queue.turn(place)
 
     def start(self) -> None:
-        """Start the helper, if there is none. It loads its code in the background.
+        """Start the fork server, if there is none. It loads its code in the background.
 
         Only the next work replaces one that has ended: the present one may still use its descriptors.
         """
@@ -82,7 +91,7 @@ class HelperProcess:
         return self._running
 
     def _started(self) -> _Running:
-        """Return the helper, another one if it has ended. Only the holder of the slot may call this."""
+        """Return the fork server, another one if it has ended. Only the holder of the turn may call this."""
         with self._starting:
             if self._running is not None and self._running.process.poll() is None:
                 return self._running
@@ -90,7 +99,7 @@ class HelperProcess:
             return self._start()
 
     def stop(self) -> None:
-        """End the helper and its work. The next work starts another one."""
+        """End the fork server and its work. The next work starts another one."""
         with self._starting:
             self._end()
 
@@ -111,11 +120,11 @@ class HelperProcess:
             process.stdout.close()
 
     def exchange(self, message: dict[str, Any], prepare: Preparation, caller: Caller) -> list[Any]:
-        """Return the answer of the helper to a piece of work. Raise HelperFailedError."""
+        """Return the answer of the fork server to a piece of work. Raise ForkServerFailedError."""
         running = self._started()
         process = running.process
         if process.stdin is None or process.stdout is None:
-            raise HelperFailedError("the helper does not run")
+            raise ForkServerFailedError("the fork server does not run")
         requests, answers = process.stdin.fileno(), process.stdout.fileno()
         wait = _Wait(requests, answers, message["seconds"] + GRACE_SECONDS, caller)
         try:
@@ -127,15 +136,15 @@ class HelperProcess:
             answer: list[Any] = read_frame(answers, wait.until_readable)
         except (OSError, EOFError, ValueError) as error:
             self.stop()
-            _log.error("the helper for previews failed and is replaced", error=type(error).__name__)
-            raise HelperFailedError(type(error).__name__) from None
+            _log.error("the fork server failed and is replaced", error=type(error).__name__)
+            raise ForkServerFailedError(type(error).__name__) from None
         return answer
 
 
 class Preparation:
-    """What the helper needs before its work. `value` returns it as JSON values.
+    """What the fork server needs before its work. `value` returns it as JSON values.
 
-    `of` is the object that it is made of: the helper is prepared again when it is another one.
+    `of` is the object that it is made of: the fork server is prepared again when it is another one.
     """
 
     def __init__(self, of: object, value: Callable[[], Any]) -> None:
@@ -143,27 +152,29 @@ class Preparation:
         self.value = value
 
 
-class HelperSlot:
-    """The slot of a user at the helper: it may do any number of pieces of work, one after the other."""
+class WorkPlace:
+    """The place of a request in the queue of a fork server. It takes a turn for each piece of work."""
 
-    def __init__(self, helper: HelperProcess, caller: Caller) -> None:
-        self._helper = helper
-        self._caller = caller
+    def __init__(self, server: ForkServerProcess, place: Place) -> None:
+        self._server = server
+        self._place = place
 
     def run(self, work: str, value: Any, limits: Limits, prepare: Preparation) -> Any:
         """Return the result of a piece of work on JSON values.
 
         Raise WorkOverranError if it was killed after `limits.seconds`, ClientLeftError if it was killed
-        because the client left, WorkFailedError if it failed, and HelperFailedError if the helper did.
+        because the client left, WorkFailedError if it failed, and ForkServerFailedError if the server did.
         """
-        self._caller.require_present()
+        caller = self._place.caller
+        caller.require_present()
         message = {
             "work": work,
             "value": value,
             "seconds": limits.seconds,
             "memory_bytes": limits.memory_bytes,
         }
-        ended, result = self._helper.exchange(message, prepare, self._caller)
+        with self._server.turn(self._place):
+            ended, result = self._server.exchange(message, prepare, caller)
         if ended == DONE:
             return result
         if ended == CANCELLED:
@@ -175,7 +186,7 @@ class HelperSlot:
 
 
 class _Wait:
-    """Waits for the helper, at most `seconds` in all. Cancels its work when the client leaves."""
+    """Waits for the fork server, at most `seconds` in all. Cancels its work when the client leaves."""
 
     def __init__(self, requests: int, answers: int, seconds: float, caller: Caller) -> None:
         self._requests = requests
@@ -192,12 +203,12 @@ class _Wait:
         self._until += seconds
 
     def until_writable(self) -> None:
-        """Wait until the helper takes more of a message. Raise TimeoutError."""
+        """Wait until the fork server takes more of a message. Raise TimeoutError."""
         while not self._writable.poll(_LOOK_SECONDS * 1000):
             self._require_time()
 
     def until_readable(self) -> None:
-        """Wait until the helper answers. Raise TimeoutError."""
+        """Wait until the fork server answers. Raise TimeoutError."""
         while not self._readable.poll(_LOOK_SECONDS * 1000):
             self._require_time()
             if self._caller.left.is_set() and not self._cancelled:

@@ -1,0 +1,218 @@
+"""Runs previews of drafts, plans parked events, and searches events, in the fork server of a web process."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+from flask import current_app
+
+from integration.domain.errors import WorkFailedError, WorkOverranError
+from integration.mapping.planner import Parked
+from integration.web.isolation.fork_server import Limits
+from integration.web.isolation.fork_server_process import ForkServerProcess, Preparation
+from integration.webhooks.isolated_work.plain_values import (
+    plain_config,
+    plain_delivery,
+    plain_event,
+    plan_from_plain,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from flask import Flask
+
+    from integration.config.models import Config
+    from integration.domain.delivery import Delivery, Event
+    from integration.domain.recall_filters import SearchTerm
+    from integration.mapping.planner import EventPlan
+    from integration.mapping.route_draft import Draft
+    from integration.store.deliveries import StoredEvents
+    from integration.store.delivery_log import StoredDelivery
+    from integration.web.isolation.fork_server_process import WorkPlace
+    from integration.web.isolation.user_queue import Caller
+
+LIMITS: Final = Limits(seconds=3.0, memory_bytes=256 * 1024 * 1024)
+# Each call of `plan` occupies a thread of the dashboard and a place in the queue.
+PLAN_SECONDS: Final = 10.0
+SEARCH_LIMITS: Final = Limits(seconds=2.0, memory_bytes=256 * 1024 * 1024)
+MOST_OVERRUNS: Final = 3  # of one search
+COMMAND: Final = (sys.executable, "-m", "integration.webhooks.isolated_work")
+TOO_MUCH: Final = "too slow, or needs too much memory"
+SIMPLER: Final = "simpler templates"
+_NAME: Final = "ringback.isolated_work"
+
+
+class IsolatedWork:
+    """The work that a web process hands to its fork server, where each piece is killed when it overruns.
+
+    A preview, and the planning of a step of events, is a piece with `limits`. Planning begins no event after
+    `plan_seconds`. A search has many pieces, each with `search_limits`. Each method raises TooMuchWorkError,
+    ForkServerFailedError and ClientLeftError. A preview also raises WorkOverranError and WorkFailedError.
+    """
+
+    def __init__(
+        self,
+        limits: Limits = LIMITS,
+        plan_seconds: float = PLAN_SECONDS,
+        search_limits: Limits = SEARCH_LIMITS,
+    ) -> None:
+        self._limits = limits
+        self._plan_seconds = plan_seconds
+        self._search_limits = search_limits
+        self._server = ForkServerProcess(COMMAND)
+
+    def start(self) -> None:
+        """Start the fork server in the background, so that the first work need not wait for it."""
+        self._server.start()
+
+    def stop(self) -> None:
+        """End the fork server. The next work starts another one."""
+        self._server.stop()
+
+    def try_draft(
+        self, config: Config, caller: Caller, draft: Draft, value: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Return the result of `functions.try_draft`. `value` has its other arguments."""
+        with self._server.place(caller) as place:
+            found: dict[str, Any] = self._run(place, "try", config, {"draft": asdict(draft), **value})
+        return found
+
+    def compare_draft(
+        self,
+        config: Config,
+        caller: Caller,
+        draft: Draft,
+        events: Iterable[tuple[Delivery, Event]],
+        value: dict[str, Any],
+    ) -> dict[str, Any]:
+        """Return the result of `functions.compare_draft` for events. `value` has its other arguments."""
+        plain = [(plain_delivery(delivery), plain_event(event)) for delivery, event in events]
+        with self._server.place(caller) as place:
+            value = {"draft": asdict(draft), "events": plain, **value}
+            found: dict[str, Any] = self._run(place, "compare", config, value)
+        return found
+
+    def plan(
+        self, config: Config, caller: Caller, stored: Sequence[StoredEvents], now: datetime
+    ) -> list[EventPlan]:
+        """Return the plan of each event. One that takes too long is parked. `now` is aware."""
+        plans = self.plan_in_time(config, caller, stored, now)
+        return [plan or _too_slow(each) for plan, each in zip(plans, stored, strict=True)]
+
+    def plan_in_time(
+        self, config: Config, caller: Caller, stored: Sequence[StoredEvents], now: datetime
+    ) -> list[EventPlan | None]:
+        """Return the plans as `plan` does, but None for events for which no time was left."""
+        with self._server.place(caller) as place:
+            until = time.monotonic() + self._plan_seconds
+            try:
+                return list(self._planned(place, config, stored, now))
+            except (WorkOverranError, WorkFailedError):
+                return [
+                    self._planned_alone(place, config, each, now) if time.monotonic() < until else None
+                    for each in stored
+                ]
+
+    @contextmanager
+    def event_search(self, config: Config, caller: Caller, term: SearchTerm) -> Iterator[EventSearch]:
+        """Hold a place in the queue for a search."""
+        with self._server.place(caller) as place:
+            yield EventSearch(place, config, term, self._search_limits)
+
+    def _planned(
+        self, place: WorkPlace, config: Config, stored: Sequence[StoredEvents], now: datetime
+    ) -> list[EventPlan]:
+        events = [(plain_delivery(each.delivery), plain_event(each.events[0])) for each in stored]
+        plain = self._run(place, "plan", config, {"events": events, "now": now.isoformat()})
+        return [
+            plan_from_plain(plan, each.events[0], config) for plan, each in zip(plain, stored, strict=True)
+        ]
+
+    def _planned_alone(
+        self, place: WorkPlace, config: Config, stored: StoredEvents, now: datetime
+    ) -> EventPlan:
+        try:
+            return self._planned(place, config, [stored], now)[0]
+        except (WorkOverranError, WorkFailedError):
+            return _too_slow(stored)
+
+    def _run(self, place: WorkPlace, work: str, config: Config, value: dict[str, Any]) -> Any:
+        return place.run(work, value, self._limits, _preparation(config))
+
+
+class EventSearch:
+    """A search for events, in pieces. `left_out` is the number of records in pieces that were killed."""
+
+    def __init__(self, place: WorkPlace, config: Config, term: SearchTerm, limits: Limits) -> None:
+        self._place = place
+        self._config = config
+        self._term = {"text": term.text, "telephones": term.telephones}
+        self._limits = limits
+        self._overruns = 0
+        self._began = time.monotonic()
+        self.left_out = 0
+
+    def goes_on(self, until_seconds: float) -> bool:
+        """Return whether the search may take another piece: it is in time, and few pieces were killed."""
+        return self._overruns < MOST_OVERRUNS and self.seconds() <= until_seconds
+
+    def seconds(self) -> float:
+        """Return how long the search takes, without the pieces that were killed."""
+        return time.monotonic() - self._began - self._overruns * self._limits.seconds
+
+    def parked(self, records: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
+        """Return those of these parked events that the term is about."""
+        plain = [[record["delivery"], record["event"]] for record in records]
+        fits = self._fits("search_parked", plain)
+        return [record for record, fit in zip(records, fits, strict=True) if fit]
+
+    def deliveries(self, kept: Sequence[StoredDelivery]) -> list[StoredDelivery]:
+        """Return those of these deliveries that have an event that the term is about."""
+        plain = [[plain_delivery(each), each.body.decode("latin-1")] for each in kept]
+        fits = self._fits("search_deliveries", plain)
+        return [each for each, fit in zip(kept, fits, strict=True) if fit]
+
+    def _fits(self, work: str, records: list[Any]) -> list[bool]:
+        """Return which of the records the term is about: none if the piece was killed."""
+        if not records:
+            return []
+        value = {**self._term, "records": records}
+        try:
+            fits: list[bool] = self._place.run(work, value, self._limits, _preparation(self._config))
+        except (WorkOverranError, WorkFailedError):
+            self._overruns += 1
+            self.left_out += len(records)
+            return [False] * len(records)
+        return fits
+
+
+def _preparation(config: Config) -> Preparation:
+    return Preparation(config, lambda: plain_config(config))
+
+
+def _too_slow(stored: StoredEvents) -> Parked:
+    return Parked(
+        event=stored.events[0],
+        route=None,
+        account=None,
+        field="route",
+        found=TOO_MUCH,
+        allowed=SIMPLER,
+    )
+
+
+def install(app: Flask, isolated: IsolatedWork) -> None:
+    """Attach the isolated work to a Flask application."""
+    app.extensions[_NAME] = isolated
+
+
+def isolated_work() -> IsolatedWork:
+    """Return the isolated work of the current Flask application."""
+    isolated: IsolatedWork = current_app.extensions[_NAME]
+    return isolated
