@@ -1,4 +1,4 @@
-"""Guards of previews: a process of their own, their limits, the queue of users, clients that leave."""
+"""Guards of previews and searches: a process of their own, their limits, the queue of users, clients that leave."""
 
 from __future__ import annotations
 
@@ -53,19 +53,19 @@ GUARDS = (
     mutant(
         "a client that leaves while it waits",
         "it takes a place of the queue",
-        _USER_QUEUE.statement("_wait", "require_present"),
+        _USER_QUEUE.statement("turn", "require_present"),
         "test_isolation.py::test_a_client_that_leaves_while_it_waits_gives_up_its_place",
     ),
     mutant(
         "few previews of a user",
         "one user occupies all places",
-        _USER_QUEUE.condition("slot", "MOST_OF_A_USER"),
+        _USER_QUEUE.condition("place", "MOST_OF_A_USER"),
         "test_isolation.py::test_a_user_has_one_turn_at_a_time_and_few_that_wait",
     ),
     mutant(
         "few previews of all users",
         "previews occupy all threads of the dashboard",
-        _USER_QUEUE.condition("slot", "most"),
+        _USER_QUEUE.condition("place", "most"),
         "test_isolation.py::test_all_users_together_have_few_turns_that_wait",
     ),
     mutant(
@@ -79,6 +79,36 @@ GUARDS = (
         "it keeps the others of its step from being mapped",
         _CLIENT.caught("plan_in_time", "WorkOverranError"),
         "test_previews.py::test_map_again_keeps_an_event_that_takes_too_long_and_maps_the_others",
+    ),
+    mutant(
+        "users take turns",
+        "a user with many pieces of work keeps the others waiting",
+        _USER_QUEUE.condition("_next", "_last_user", to="True"),
+        "test_isolation.py::test_users_take_turns",
+    ),
+    mutant(
+        "a piece of a search that overruns",
+        "one event ends every search with an error",
+        _CLIENT.caught("_fits", "WorkOverranError"),
+        "test_search_limits.py::test_a_piece_that_overruns_is_killed_and_the_search_goes_past_it_and_says_so",
+    ),
+    mutant(
+        "records that a search left out",
+        "an incomplete search looks complete",
+        _CLIENT.statement("_fits", "left_out"),
+        "test_search_limits.py::test_a_piece_that_overruns_is_killed_and_the_search_goes_past_it_and_says_so",
+    ),
+    mutant(
+        "few pieces of a search overrun",
+        "a search takes two seconds for each slow event of the store",
+        _CLIENT.condition("goes_on", "MOST_OVERRUNS", to="True"),
+        "test_search_limits.py::test_a_search_ends_after_a_few_pieces_that_overrun",
+    ),
+    mutant(
+        "time limit of a search",
+        "a search reads all bodies of the store",
+        _CLIENT.condition("goes_on", "until_seconds", to="True"),
+        "test_search_limits.py::test_a_search_whose_time_is_over_says_what_it_did_not_examine",
     ),
     mutant(
         "a page is told that its client has left",
