@@ -33,22 +33,22 @@ log = structlog.get_logger("ringback.worker")
 
 STORE_WAIT_SECONDS = 2.0
 
-_engine: Worker | None = None
+_worker: Worker | None = None
 
 
 @shared_task(name=DRAIN, ignore_result=True)
 def drain(queue: str, number: int) -> None:
     """Drain the queue with this id. `number` identifies the wake-up."""
-    if _engine is not None:
-        _engine.take(WakeUp(queue, number))
+    if _worker is not None:
+        _worker.take(WakeUp(queue, number))
 
 
 @shared_task(name=LOOK_UP, ignore_result=True)
 def look_up(source: str) -> None:
     """Run the due lookups of a source."""
-    if _engine is not None:
+    if _worker is not None:
         try:
-            _engine.look_up(source)
+            _worker.look_up(source)
         except StoreAwayError:
             # The leased lookups become due again when the lease expires.
             return
@@ -62,7 +62,7 @@ def _set_up_logging(**_: Any) -> None:
 @celeryd_init.connect
 def _prepare(**_: Any) -> None:
     """Create the worker before it connects to the broker. On a fatal error, print it and end the process."""
-    global _engine  # noqa: PLW0603  (Celery's signals hand nothing on to its tasks)
+    global _worker  # noqa: PLW0603  (Celery's signals hand nothing on to its tasks)
     try:
         # Celery asks for it later, and the first lines come before.
         _set_up_logging()
@@ -70,7 +70,7 @@ def _prepare(**_: Any) -> None:
         counter = open_counter(os.environ)
         # A worker that waits for the store, or for the broker, has not stalled.
         threading.Thread(target=_count_ticks, args=(counter,), name="liveness", daemon=True).start()
-        _engine = make_worker(os.environ)
+        _worker = make_worker(os.environ)
     except RingbackError as error:
         sys.stderr.write(f"{error}\n")
         sys.stderr.flush()
@@ -79,7 +79,7 @@ def _prepare(**_: Any) -> None:
 
 def _count_ticks(counter: TickCounter) -> None:
     while True:
-        count_tick(counter, _engine, time.monotonic())
+        count_tick(counter, _worker, time.monotonic())
         time.sleep(LOOK_SECONDS)
 
 
@@ -94,9 +94,9 @@ def count_tick(counter: TickCounter, engine: Worker | None, now: float) -> None:
 
 @worker_ready.connect
 def _start(sender: Any = None, **_: Any) -> None:
-    if _engine is not None:
-        _engine.sweeper.threads = getattr(getattr(sender, "controller", None), "concurrency", 0)
-        _engine.start()
+    if _worker is not None:
+        _worker.sweeper.threads = getattr(getattr(sender, "controller", None), "concurrency", 0)
+        _worker.start()
 
 
 def make_worker(environ: Mapping[str, str]) -> Worker:
@@ -131,5 +131,5 @@ def _wait_for_store(engine: Worker) -> None:
 
 @worker_shutting_down.connect
 def _stop(**_: Any) -> None:
-    if _engine is not None:
-        _engine.stop()
+    if _worker is not None:
+        _worker.stop()

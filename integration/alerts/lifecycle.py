@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MOST_SINGLE: Final = 5
 MOST_NAMED: Final = 20
 # An alert ends this long after its cause has ended, so that a flapping cause sends few messages.
-CALM: Final = timedelta(seconds=60)
+CLEAR_AFTER: Final = timedelta(seconds=60)
 
 
 def next_steps(known: Mapping[str, Alert], found: Mapping[str, RuleMatch], now: datetime) -> AlertChanges:
@@ -30,13 +30,13 @@ def next_steps(known: Mapping[str, Alert], found: Mapping[str, RuleMatch], now: 
         (begin if not alert.on and now - alert.since >= finding.hold else keep).append(alert)
     for key in known.keys() - found.keys():
         alert = known[key]
-        calm_since = alert.calm_since or now
-        if not alert.on or (alert.built_in and now - calm_since >= CALM):
+        clear_since = alert.clear_since or now
+        if not alert.on or (alert.built_in and now - clear_since >= CLEAR_AFTER):
             forget.append(alert)
-        elif now - calm_since >= CALM:
+        elif now - clear_since >= CLEAR_AFTER:
             finish.append(_changed(alert, over=now))
         else:
-            keep.append(_changed(alert, calm_since=calm_since))
+            keep.append(_changed(alert, clear_since=clear_since))
     begin = [_changed(alert, on=True) for alert in begin]
     return AlertChanges(
         keep=tuple(keep),

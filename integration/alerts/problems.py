@@ -109,7 +109,7 @@ def problems_known(known: Iterable[Alert]) -> list[ActiveProblem]:
     return [
         ActiveProblem(kind=alert.kind, subject=alert.subject, since=alert.since, values=alert.values)
         for alert in known
-        if alert.on and alert.calm_since is None
+        if alert.on and alert.clear_since is None
     ]
 
 

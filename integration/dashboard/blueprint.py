@@ -45,7 +45,7 @@ from integration.dashboard.views import (
 from integration.domain.errors import StoreAwayError
 from integration.domain.limits import MAX_BODY_BYTES
 from integration.telemetry.redaction import mask_but_end
-from integration.web.light_responses import lighten
+from integration.web.response_size import reduce_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +77,7 @@ PAGES = (
     audit,
 )
 
-TICK_SECONDS = 5
+POLL_SECONDS = 5
 
 
 def install(
@@ -128,7 +128,7 @@ def _configure(app: Flask, services: Services) -> None:
         asset=asset,
         languages=language.LANGUAGES,
         language=language.language,
-        tick_seconds=TICK_SECONDS,
+        poll_seconds=POLL_SECONDS,
     )
     app.jinja_env.filters.update(
         when=times.when,
@@ -160,7 +160,7 @@ def _guard(app: Flask, blueprint: Blueprint, access: Access, services: Services)
     # Registered on the application: a request for an unknown path has no blueprint.
     app.context_processor(_frame)
     app.jinja_env.globals["open_problems"] = lambda: open_problems(services)
-    blueprint.after_request(lambda response: lighten(response, g.get("csrf_token", "")))
+    blueprint.after_request(lambda response: reduce_size(response, g.get("csrf_token", "")))
     app.jinja_env.globals["time_zone"] = lambda: times.zone_label(zone_of(services.config))
     blueprint.after_request(set_security_headers)
 

@@ -38,7 +38,7 @@ ENTRIES = (
     NavigationEntry("sources", _l("Sources")),
     NavigationEntry("studio", _l("Mapping studio")),
     NavigationEntry("alerts", _l("Alerts")),
-    NavigationEntry("one_person", _l("Personal data"), least=Role.ADMIN),
+    NavigationEntry("personal_data", _l("Personal data"), least=Role.ADMIN),
     NavigationEntry("audit", _l("Audit log"), least=Role.ADMIN),
 )
 

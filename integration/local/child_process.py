@@ -61,7 +61,7 @@ for group in groups:
 _BARE_PYTHON = (sys.executable, "-I", "-S", "-c")
 
 
-class _Forker:
+class _ForkThread:
     """A thread that forks all children and lives as long as the process."""
 
     def __init__(self) -> None:
@@ -84,10 +84,10 @@ class _Forker:
             del job, done
 
 
-class _Guardian:
+class _GuardianPipe:
     """The pipe to the guardian process, which kills the process groups of a killed parent."""
 
-    def __init__(self, forker: _Forker) -> None:
+    def __init__(self, forker: _ForkThread) -> None:
         self._forker = forker
         self._groups: set[int] = set()
         self._pipe: IO[bytes] | None = None
@@ -139,18 +139,18 @@ class _Guardian:
         return process.stdin
 
 
-class _Spawner:
+class _ChildProcesses:
     """The forker and the guardian of this process, created on first use."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pair: tuple[_Forker, _Guardian] | None = None
+        self._pair: tuple[_ForkThread, _GuardianPipe] | None = None
 
-    def pair(self) -> tuple[_Forker, _Guardian]:
+    def pair(self) -> tuple[_ForkThread, _GuardianPipe]:
         with self._lock:
             if self._pair is None:
-                forker = _Forker()
-                self._pair = forker, _Guardian(forker)
+                forker = _ForkThread()
+                self._pair = forker, _GuardianPipe(forker)
             return self._pair
 
     def forget(self) -> None:
@@ -160,14 +160,14 @@ class _Spawner:
         self._pair = None
 
 
-_spawner = _Spawner()
+_spawner = _ChildProcesses()
 os.register_at_fork(after_in_child=_spawner.forget)
 
 
 class Child:
     """A running child process in its own session, with its descendants."""
 
-    def __init__(self, process: subprocess.Popen[bytes], guardian: _Guardian) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], guardian: _GuardianPipe) -> None:
         self._process = process
         self._guardian = guardian
         self._lock = threading.Lock()

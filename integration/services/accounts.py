@@ -33,7 +33,17 @@ ACCOUNTS_AT_ONCE = 500
 # Each test call occupies a web thread until wolkvox has answered.
 TEST_CALLS_AT_ONCE = 4
 QUEUE_FIELDS = (
-    *("stopped", "gone", "paused", "paused_until", "wait", "wait_reason", "quiet", "lease", "lease_ms"),
+    *(
+        "stopped",
+        "account_removed",
+        "paused",
+        "paused_until",
+        "wait",
+        "wait_reason",
+        "quiet",
+        "lease",
+        "lease_ms",
+    ),
     *("inflight", "wake_up_at", "publications", "day", "pushed", "paused_by", "paused_at"),
 )
 """The fields of a queue in the reply of the script's `account_states` command, as in lua/monitoring.lua."""

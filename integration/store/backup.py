@@ -48,7 +48,16 @@ _PREFIX: Final = PREFIX.encode()
 # Not in a backup: messages of Celery, and what belongs to running processes and to sessions.
 _LEFT_OUT: Final = tuple(
     _PREFIX + name
-    for name in (b"celery:", b"rate:", b"process", b"flushed:", b"probe", b"awaited", b"session:", b"once:")
+    for name in (
+        b"celery:",
+        b"rate:",
+        b"process",
+        b"flushed:",
+        b"probe",
+        b"awaited_workers",
+        b"session:",
+        b"once:",
+    )
 )
 
 

@@ -45,7 +45,7 @@ _VARYING = re.compile(r"\d+|\ba{2,}\b")  # numbers, and words in the masked form
 _RECORD_ID = re.compile(r"(?:rc|pk|dl)_[0-9a-z]+")
 DAY_MS = 24 * 3600 * 1000
 # What is removed by age: recalls by their final state, parked events, pointers of cancellations, jobs.
-PURGED = (*ENDS, "parked", "dismissed", "fading", "jobs")
+PURGED = (*ENDS, "parked", "dismissed", "cancel_pointers", "jobs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -349,7 +349,7 @@ class DeliveryStore:
         }
         return _admitted(self._store.call("admit", orjson.dumps(whole), b"", b"{}"))
 
-    def became_of(self, sources: Iterable[str], event_id: str) -> tuple[str, ...]:
+    def ids_from_event(self, sources: Iterable[str], event_id: str) -> tuple[str, ...]:
         """Return the ids of the recalls, parked events and deliveries that an event led to.
 
         `event_id` is the sender's id of the event, which is known for `dedup_hours`. Raise StoreAwayError.

@@ -48,7 +48,7 @@ class LoggedDelivery:
     counts: Mapping[str, int] = field(default_factory=dict)
     rejection: Rejection | None = None
 
-    def came_to(self, result: str) -> bool:
+    def has_result(self, result: str) -> bool:
         """Return True if the entry has this result, one of RESULTS."""
         if result == "refused":
             return self.rejection is not None
@@ -61,20 +61,20 @@ class LoggedDelivery:
 class DeliveryLogPage:
     """A page of the log. `next` is the cursor of the next page, or None on the last page.
 
-    `looked_back_to` is the time (aware, UTC) of the last entry read, if the page ended after MOST_LOOKED_AT
+    `searched_back_to` is the time (aware, UTC) of the last entry read, if the page ended after MOST_LOOKED_AT
     entries; otherwise None.
     """
 
     items: tuple[LoggedDelivery, ...]
     next: str | None
-    looked_back_to: datetime | None = None
+    searched_back_to: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredDelivery:
     """A stored delivery: its body, its headers without secrets, and the results of its events.
 
-    Each entry of `became` is the id of a recall or parked event, or one of `ignored`, `pending`, `cancel`.
+    Each entry of `results` is the id of a recall or parked event, or one of `ignored`, `pending`, `cancel`.
     """
 
     id: str
@@ -82,7 +82,7 @@ class StoredDelivery:
     received_at: datetime
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
-    became: tuple[str, ...]
+    results: tuple[str, ...]
 
 
 class DeliveryLog:
@@ -128,9 +128,9 @@ class DeliveryLog:
             if len(found) == limit:
                 return DeliveryLogPage(items=tuple(found), next=found[-1].place)
             if looked_at == MOST_LOOKED_AT and last is not None:
-                return DeliveryLogPage(items=tuple(found), next=last.place, looked_back_to=last.at)
+                return DeliveryLogPage(items=tuple(found), next=last.place, searched_back_to=last.at)
             looked_at, last = looked_at + 1, arrival
-            if result is None or arrival.came_to(result):
+            if result is None or arrival.has_result(result):
                 found.append(arrival)
         return DeliveryLogPage(items=tuple(found), next=None)
 
@@ -225,7 +225,7 @@ def _stored(delivery_id: str, record: Mapping[str, str]) -> StoredDelivery:
         received_at=from_iso(record["received"]),
         headers=read_json(record["headers"]),
         body=zlib.decompress(record["body"].encode("utf-8", "surrogateescape")),
-        became=tuple(word for word in record.get("became", "").split(",") if word),
+        results=tuple(word for word in record.get("results", "").split(",") if word),
     )
 
 

@@ -29,16 +29,17 @@ _SETTINGS = ("appendonly", "appendfsync", "no-appendfsync-on-rewrite", "maxmemor
 class StoreReport:
     """The facts about a store, and its problems.
 
-    A fact is None if the server does not disclose it. `version` is the server's own version, `speaks` the
-    Redis version with which it is compatible. `log_counts` is True if a restart would load the append-only
-    file as it is now; servers before Valkey 7.2 and Redis 7.2 do not disclose it. `log_is_rewritten` is True
-    while a rewrite of that file runs or is scheduled, `rewrite_failed` if the latest rewrite failed. `faults`
-    always make the store unacceptable, `risks` unless `accept_loss` is set.
+    A fact is None if the server does not disclose it. `version` is the server's own version,
+    `redis_version` the Redis version with which it is compatible. `log_counts` is True if a restart would
+    load the append-only file as it is now; servers before Valkey 7.2 and Redis 7.2 do not disclose it.
+    `log_is_rewritten` is True while a rewrite of that file runs or is scheduled, `rewrite_failed` if the
+    latest rewrite failed. `faults` always make the store unacceptable, `risks` unless `accept_loss` is
+    set.
     """
 
     name: str
     version: str | None
-    speaks: tuple[int, ...] | None
+    redis_version: tuple[int, ...] | None
     role: str | None
     aof: bool | None
     fsync: str | None
@@ -167,7 +168,7 @@ def _report_of(info: dict[str, Any], config: dict[str, str] | None, layout: str 
     facts: dict[str, Any] = {
         "name": _name(info),
         "version": _optional_text(info.get("valkey_version") or info.get("redis_version")),
-        "speaks": _version(_optional_text(info.get("redis_version"))),
+        "redis_version": _version(_optional_text(info.get("redis_version"))),
         "role": _optional_text(info.get("role")),
         "aof": _aof(settings, info),
         "fsync": settings.get("appendfsync"),
@@ -211,9 +212,9 @@ def _aof(config: dict[str, str], info: dict[str, Any]) -> bool | None:
 def _faults(report: StoreReport, layout: str | None) -> tuple[str, ...]:
     faults = []
     oldest = ".".join(map(str, OLDEST))
-    if report.speaks is None:
+    if report.redis_version is None:
         faults.append(f"version: the server does not report it; allowed: {oldest} or later")
-    elif report.speaks < OLDEST:
+    elif report.redis_version < OLDEST:
         faults.append(f"version: found {report.version}; allowed: {oldest} or later")
     if report.role not in {None, "master"}:
         faults.append(f"role: found a replica ({report.role}); allowed: the primary, which accepts writes")

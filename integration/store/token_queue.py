@@ -308,7 +308,7 @@ def queue_state(fields: Mapping[str, str], *, now_ms: int, today: str | None, he
         return QueueState(state=state, reason=reason or None, until=until, pushed_today=pushed)
 
     quiet, wait, lease = (int(float(fields.get(name) or 0)) for name in ("quiet", "wait", "lease"))
-    if stopped := fields.get("stopped") or fields.get("gone"):
+    if stopped := fields.get("stopped") or fields.get("account_removed"):
         return state_of("stopped", stopped)
     pause_ends = int(float(fields.get("paused_until") or 0))
     if fields.get("paused") and (pause_ends > now_ms or not pause_ends):

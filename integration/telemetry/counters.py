@@ -81,14 +81,14 @@ class Counters:
         """
         increments = [("counts", f"deliveries:{source}:{result}", 1), ("counts", f"results:{result}", 1)]
         if result in TAKEN:
-            increments.append(("heard", f"taken:{source}", 1))
+            increments.append(("source_requests", f"taken:{source}", 1))
         elif result in REJECTED:
-            increments.append(("heard", f"refused:{source}", 1))
+            increments.append(("source_requests", f"refused:{source}", 1))
         elif result == ADDRESS_VERIFIED:
-            increments.append(("heard", f"checked:{source}", 1))
+            increments.append(("source_requests", f"checked:{source}", 1))
         if lost:
             increments.append(("counts", f"lost:{source}:{result}", 1))
-            increments.append(("heard", f"lost:{source}", 1))
+            increments.append(("source_requests", f"lost:{source}", 1))
         self._add(increments)
 
     def pushed(self, account: str, seconds: float) -> None:

@@ -40,7 +40,7 @@ BATCH_SECONDS = 0.4
 LISTED_PER_BATCH = 40
 DIAGNOSES_PER_SOURCE_AND_SECOND = 2.0
 DIAGNOSES_PER_SECOND = 8.0
-AT_ONCE = 5.0  # the size of a burst, in seconds' worth of diagnoses
+BURST_SECONDS = 5.0  # the size of a burst, in seconds' worth of diagnoses
 _MOST_RETIRED = 20
 
 
@@ -76,22 +76,22 @@ class _QueuedRejection:
         return 0 if self.failed_verification is None else len(self.failed_verification.delivery.body)
 
 
-class Allowance:
-    """A token bucket with `per_second` tokens a second. Its size is AT_ONCE seconds' worth of tokens.
+class TokenBucket:
+    """A token bucket with `per_second` tokens a second. Its size is BURST_SECONDS seconds' worth of tokens.
 
     `now` is a time of a monotonic clock, in seconds.
     """
 
     def __init__(self, per_second: float) -> None:
         self._per_second = per_second
-        self._left = per_second * AT_ONCE
+        self._left = per_second * BURST_SECONDS
         self._at: float | None = None
 
     def take(self, now: float) -> bool:
         """Take a token. Return False if none is left."""
         passed = 0.0 if self._at is None else now - self._at
         self._at = now
-        self._left = min(self._per_second * AT_ONCE, self._left + passed * self._per_second)
+        self._left = min(self._per_second * BURST_SECONDS, self._left + passed * self._per_second)
         if self._left < 1:
             return False
         self._left -= 1
@@ -109,8 +109,8 @@ class RejectionLog:
         self._guard = threading.Lock()
         self._waiting: deque[_QueuedRejection] = deque()
         self._waiting_bytes = 0
-        self._in_all = Allowance(DIAGNOSES_PER_SECOND)
-        self._per_source: dict[str, Allowance] = {}
+        self._in_all = TokenBucket(DIAGNOSES_PER_SECOND)
+        self._per_source: dict[str, TokenBucket] = {}
         self._awake = threading.Event()
         self._runs_in: int | None = None
         self._dropped = 0
@@ -132,7 +132,9 @@ class RejectionLog:
     def _may_look_into(self, noted: _QueuedRejection) -> bool:
         if self._waiting_bytes + noted.size > MOST_BODY_BYTES:
             return False
-        own = self._per_source.setdefault(noted.rejection.source, Allowance(DIAGNOSES_PER_SOURCE_AND_SECOND))
+        own = self._per_source.setdefault(
+            noted.rejection.source, TokenBucket(DIAGNOSES_PER_SOURCE_AND_SECOND)
+        )
         now = self._clock()
         return own.take(now) and self._in_all.take(now)
 

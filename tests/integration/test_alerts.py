@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from integration.alerts.lifecycle import CALM, next_steps
+from integration.alerts.lifecycle import CLEAR_AFTER, next_steps
 from integration.alerts.monitor import KEPT, AlertMonitor
 from integration.alerts.rules import RuleFacts, RuleMatch, matching_rules
 from integration.domain.account import AccountView
@@ -108,7 +108,7 @@ def test_a_cause_that_comes_back_within_a_minute_tells_nothing_more(here):
     here.first.look()
     here.services.accounts.resume("bogota")
     here.first.look()
-    here.later(seconds=CALM.total_seconds() - 1)
+    here.later(seconds=CLEAR_AFTER.total_seconds() - 1)
     here.stop_queue()
     here.first.look()
     here.later(minutes=10)

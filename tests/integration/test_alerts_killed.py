@@ -36,7 +36,7 @@ from integration.store.monitoring import alerts
 from integration.services.container import Services
 from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store, connect
-alerts.ELECTED_SECONDS, alerts.HOLD_SECONDS, lifecycle.CALM = 0.4, 0.6, timedelta(seconds=0.5)
+alerts.ELECTED_SECONDS, alerts.HOLD_SECONDS, lifecycle.CLEAR_AFTER = 0.4, 0.6, timedelta(seconds=0.5)
 
 def monitor_alerts():
     store = Store(connect({url!r}), kind="web")

@@ -46,7 +46,7 @@ def test_a_histogram_counts_its_bucket_and_sums_microseconds():
 
 
 @pytest.mark.parametrize(
-    ("result", "heard"),
+    ("result", "source_requests"),
     [
         ("admitted", {"taken:forms": 1}),
         ("again", {"taken:forms": 1}),
@@ -58,12 +58,12 @@ def test_a_histogram_counts_its_bucket_and_sums_microseconds():
         ("overloaded", None),
     ],
 )
-def test_a_store_that_is_away_says_nothing_about_the_sender(result, heard):
+def test_a_store_that_is_away_says_nothing_about_the_sender(result, source_requests):
     counters = Counters()
     counters.delivery("forms", result)
     taken = counters.take()
     assert taken["counts"] == {f"deliveries:forms:{result}": 1, f"results:{result}": 1}
-    assert taken.get("heard") == heard
+    assert taken.get("source_requests") == source_requests
 
 
 def test_many_threads_lose_no_count():

@@ -56,7 +56,7 @@ def test_each_source_shows_whether_it_is_heard(services):
     )
     assert "every delivery is refused" in text
     assert "waiting for the first event" in text
-    assert " heard " in text
+    assert " receiving " in text
 
 
 def test_a_source_that_waits_goes_live_when_its_first_event_comes(services):
@@ -65,8 +65,8 @@ def test_a_source_that_waits_goes_live_when_its_first_event_comes(services):
     count_delivery(services, "forms", "admitted")
     text = text_of(pages.get("/sources/forms"))
     assert "Waiting for the first event" not in text
-    assert "1 taken" not in text or "heard" in text
-    assert 'id="heard"' in pages.get("/sources/forms").text, "it is asked for again while it is seen"
+    assert "1 taken" not in text or "receiving" in text
+    assert 'id="receiving"' in pages.get("/sources/forms").text, "it is asked for again while it is seen"
 
 
 def test_refusals_are_counted_and_lead_to_their_reasons(services):

@@ -145,7 +145,7 @@ def test_a_filter_that_fits_nothing_stops_after_a_bounded_look(web, monkeypatch)
         web.post("hubspot", [hubspot_event(number, AT)])
     page = web.services.delivery_log.page(["hubspot"], result="parked")
     assert page.items == ()
-    assert page.looked_back_to is not None
+    assert page.searched_back_to is not None
     rest = web.services.delivery_log.page(["hubspot"], result="parked", cursor=page.next)
     assert rest.next is None
 
@@ -170,7 +170,7 @@ def test_a_kept_delivery_tells_what_became_of_each_event(web):
     told = web.post("hubspot", events).json
     kept = web.services.delivery_log.delivery(told["delivery"])
     assert kept.body == as_bytes(events)
-    recall, ignored, parked = kept.became
+    recall, ignored, parked = kept.results
     assert (recall, ignored) == (told["recalls"][0], "ignored")
     assert parked == parked_events(web.services)[0]["id"]
     assert [one.id for one in web.services.delivery_log.kept_of("hubspot", limit=5)] == [kept.id]
@@ -186,7 +186,7 @@ def test_a_kept_delivery_tells_what_a_parked_event_became_later(web, tmp_path, s
     )
     services = make_services(tmp_path, store, two_accounts() + mended)
     remapped = services.parked.remap(ParkedFilter(), datetime.now(UTC))
-    assert services.delivery_log.delivery(told["delivery"]).became == remapped.recalls
+    assert services.delivery_log.delivery(told["delivery"]).results == remapped.recalls
     assert len(remapped.recalls) == 1
 
 

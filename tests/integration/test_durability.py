@@ -138,7 +138,7 @@ def test_a_server_older_than_6_2_is_refused_always(version, good):
 
 def test_valkeys_own_version_is_reported_and_its_compatibility_is_judged():
     report = _report_of(INFO | {"valkey_version": "9.1.2", "redis_version": "7.2.4"}, GOOD, None)
-    assert (report.name, report.version, report.speaks) == ("Valkey", "9.1.2", (7, 2, 4))
+    assert (report.name, report.version, report.redis_version) == ("Valkey", "9.1.2", (7, 2, 4))
 
 
 def test_another_server_is_called_what_it_calls_itself():

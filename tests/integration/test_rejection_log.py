@@ -15,7 +15,7 @@ from integration.services.container import Services
 from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store, connect
 from integration.webhooks.rejection_log import (
-    AT_ONCE,
+    BURST_SECONDS,
     DIAGNOSES_PER_SECOND,
     DIAGNOSES_PER_SOURCE_AND_SECOND,
     LISTED_PER_BATCH,
@@ -149,7 +149,7 @@ def test_diagnoses_are_limited_per_second(web, monkeypatch):
     for _ in range(200):
         web.forged()
     listed = web.rejections()
-    assert len(looked_into) == DIAGNOSES_PER_SOURCE_AND_SECOND * AT_ONCE
+    assert len(looked_into) == DIAGNOSES_PER_SOURCE_AND_SECOND * BURST_SECONDS
     assert len(listed) == LISTED_PER_BATCH
     assert sum(one.more for one in listed) == 200 - LISTED_PER_BATCH
     assert "not looked into" in {cause for one in listed for cause, _ in one.findings}
@@ -157,7 +157,7 @@ def test_diagnoses_are_limited_per_second(web, monkeypatch):
     for _ in range(10):
         web.forged()
     web.rejections()
-    assert len(looked_into) == DIAGNOSES_PER_SOURCE_AND_SECOND * (AT_ONCE + 1)
+    assert len(looked_into) == DIAGNOSES_PER_SOURCE_AND_SECOND * (BURST_SECONDS + 1)
     assert DIAGNOSES_PER_SECOND > DIAGNOSES_PER_SOURCE_AND_SECOND
 
 

@@ -47,14 +47,14 @@ class SessionAccess:
             self._services.sessions.end(token)
             return None
         idle = _idle(config.dashboard)
-        if "X-Tick" not in request.headers and stored.left < idle - min(_KEEP_EVERY, idle / 4):
+        if "X-Poll" not in request.headers and stored.left < idle - min(_KEEP_EVERY, idle / 4):
             self._services.sessions.keep(token, idle)
         return person
 
     def redirect_to_sign_in(self) -> ResponseReturnValue:
         """Redirect to the sign-in page. Without configured users, explain how to create one."""
         if not self._services.config.can_sign_in:
-            return page("nobody.html")
+            return page("no_users.html")
         if is_htmx_request():
             answer = Response(status=204)
             current = urlsplit(request.headers.get("HX-Current-URL", ""))

@@ -67,7 +67,7 @@ class SignIn:
 
     def _show(self, services: Services) -> ResponseReturnValue:
         if not services.config.can_sign_in:
-            return page("nobody.html")
+            return page("no_users.html")
         if self._people.present() is not None:
             return redirect(local_address(request.args.get("next")), 303)
         return form(services)

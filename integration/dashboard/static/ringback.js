@@ -5,15 +5,15 @@
 (() => {
   const body = document.body;
   const pulses = document.querySelectorAll(".pulse");
-  const everyMs = Number(body.dataset.tickSeconds || 5) * 1000;
+  const everyMs = Number(body.dataset.pollSeconds || 5) * 1000;
 
-  // --- live: one tick for all that asks for it, none while nobody looks ---
+  // --- live: one poll for all that asks for it, none while nobody looks ---
   let renewedAt = new Date();
 
-  const isTick = (event) => event.detail.requestConfig?.triggeringEvent?.type === "tick";
+  const isPoll = (event) => event.detail.requestConfig?.triggeringEvent?.type === "poll";
 
-  function tick() {
-    if (!document.hidden && document.querySelector("[data-live]")) htmx.trigger(body, "tick");
+  function poll() {
+    if (!document.hidden && document.querySelector("[data-live]")) htmx.trigger(body, "poll");
   }
 
   function showPulse(fresh) {
@@ -25,34 +25,34 @@
     }
   }
 
-  setInterval(tick, everyMs);
-  document.addEventListener("visibilitychange", tick);
+  setInterval(poll, everyMs);
+  document.addEventListener("visibilitychange", poll);
   if (document.querySelector("[data-live]")) showPulse(true);
 
-  // The digest of what the latest tick of an address brought. The server answers 204 when it is still the same.
+  // The digest of what the latest poll of an address brought. The server answers 204 when it is still the same.
   const digests = new Map();
 
   body.addEventListener("htmx:configRequest", (event) => {
     const { triggeringEvent, headers, path } = event.detail;
     // The server must not take a tab that renews itself for a person at work.
-    if (triggeringEvent?.type !== "tick") return;
-    headers["X-Tick"] = "1";
+    if (triggeringEvent?.type !== "poll") return;
+    headers["X-Poll"] = "1";
     if (digests.has(path)) headers["X-Content-Digest"] = digests.get(path);
   });
 
   body.addEventListener("htmx:beforeRequest", (event) => {
-    if (isTick(event)) return;
+    if (isPoll(event)) return;
     digests.clear();
     document.getElementById("said")?.replaceChildren();
   });
 
   body.addEventListener("htmx:beforeSwap", (event) => {
-    // A tick that fails says so at its mark; it does not cover the page with words again and again.
-    if (isTick(event) && event.detail.xhr.status >= 400) event.detail.shouldSwap = false;
+    // A poll that fails says so at its mark; it does not cover the page with words again and again.
+    if (isPoll(event) && event.detail.xhr.status >= 400) event.detail.shouldSwap = false;
   });
 
   body.addEventListener("htmx:afterRequest", (event) => {
-    if (!isTick(event)) return;
+    if (!isPoll(event)) return;
     const { xhr, requestConfig, successful } = event.detail;
     if (successful && xhr.status === 200) digests.set(requestConfig.path, xhr.getResponseHeader("X-Content-Digest"));
     if (successful) renewedAt = new Date();

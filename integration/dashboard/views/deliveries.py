@@ -78,7 +78,7 @@ def deliveries(services: Services) -> Response:
         results=RESULTS,
         zone=zone,
         reason_text=_reason_text,
-        came_to=_result_labels,
+        result_labels=_result_labels,
         older=_older_address(filters, found.next),
     )
 
@@ -162,10 +162,10 @@ def _delivery_page(services: Services, kept: StoredDelivery, *, revealed: bool) 
         headers=display_text.headers(kept.headers, revealed=revealed),
         body=display_text.body(kept.body) if revealed else "",
         events=_events(services, kept, revealed=revealed),
-        more=max(0, len(kept.became) - MOST_EVENTS),
+        more=max(0, len(kept.results) - MOST_EVENTS),
         zone=zone_of(services.config),
         recall_address=recall_address,
-        lookup=_lookup(services, kept) if "pending" in kept.became else None,
+        lookup=_lookup(services, kept) if "pending" in kept.results else None,
     )
 
 
@@ -177,7 +177,7 @@ def _lookup(services: Services, kept: StoredDelivery) -> LookupStatus | None:
 def _events(services: Services, kept: StoredDelivery, *, revealed: bool) -> list[_EventResult]:
     read = events_of(services, kept)
     # Records of earlier versions do not have the result of each event.
-    words = kept.became or ("unknown",) * len(read)
+    words = kept.results or ("unknown",) * len(read)
     rows = []
     for number, word in enumerate(words[:MOST_EVENTS], start=1):
         data = read[number - 1].data if number <= len(read) else None

@@ -26,7 +26,7 @@ LONGEST: Final = 256
 
 
 @role("admin")
-def one_person(services: Services) -> Response:  # noqa: ARG001  (as every view)
+def personal_data(services: Services) -> Response:  # noqa: ARG001  (as every view)
     """Show the form for a customer id or telephone number."""
     return _form()
 
@@ -60,7 +60,7 @@ def find_person(services: Services) -> ResponseReturnValue:
     note(services, "find person", *_noted(counts))
     person_fields = _filled_fields()
     return page(
-        "one_person.html",
+        "personal_data.html",
         erased=None,
         person_fields=person_fields,
         counts=_labelled(counts),
@@ -77,7 +77,7 @@ def forget_person(services: Services) -> ResponseReturnValue:
     erased = services.personal_data.forget(who, keep_days=services.config.store.longest_days)
     note(services, "forget", *_noted(erased.removed))
     labelled = _labelled(erased.removed)
-    return page("one_person.html", erased=erased, person_fields={}, counts=labelled, short=who.is_short)
+    return page("personal_data.html", erased=erased, person_fields={}, counts=labelled, short=who.is_short)
 
 
 def _noted(counts: Mapping[str, int]) -> list[str]:
@@ -101,7 +101,7 @@ _KINDS: Final = ("recalls", "deliveries", "parked", "lookups", "jobs", "cancella
 
 
 def _form(status: int = 200) -> Response:
-    return page("one_person.html", status=status, erased=None, person_fields={}, counts=[], short=False)
+    return page("personal_data.html", status=status, erased=None, person_fields={}, counts=[], short=False)
 
 
 def _filled_fields() -> dict[str, str]:
@@ -131,7 +131,7 @@ def _person(services: Services) -> PersonMatcher | None:
 
 
 VIEWS = (
-    ("GET /person", one_person),
+    ("GET /person", personal_data),
     ("POST /person", find_person),
     ("POST /person/export", export_person),
     ("POST /person/forget", forget_person),

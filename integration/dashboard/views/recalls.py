@@ -372,7 +372,7 @@ def job(services: Services, job_id: str) -> Response:
     """Show the progress of a bulk job."""
     answer = page("job.html", job=services.bulk_jobs.get(job_id), zone=zone_of(services.config))
     # After htmx started the job, the browser's address is still that of the count. Push the job's address.
-    answer.headers["HX-Push-Url"] = "false" if "X-Tick" in request.headers else request.path
+    answer.headers["HX-Push-Url"] = "false" if "X-Poll" in request.headers else request.path
     return answer
 
 

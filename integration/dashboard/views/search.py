@@ -187,10 +187,10 @@ def find_everything(services: Services, term: SearchTerm) -> Matches:
     Raise StoreAwayError, TooMuchWorkError, ForkServerFailedError and ClientLeftError.
     """
     with isolated_work().event_search(services.config, caller(), term) as events:
-        became = services.deliveries.became_of(services.config.sources, term.text)
-        recalls, more = _recalls(services, term, became)
-        parked, parked_in_full = _parked(services, term, became, events)
-        known = [*became, *(each.delivery for each in recalls if each.delivery), term.text.lower()]
+        linked_ids = services.deliveries.ids_from_event(services.config.sources, term.text)
+        recalls, more = _recalls(services, term, linked_ids)
+        parked, parked_in_full = _parked(services, term, linked_ids, events)
+        known = [*linked_ids, *(each.delivery for each in recalls if each.delivery), term.text.lower()]
         deliveries, back_to, in_full = _deliveries(services, known, events)
     return Matches(
         recalls=recalls,
@@ -205,11 +205,11 @@ def find_everything(services: Services, term: SearchTerm) -> Matches:
     )
 
 
-def _recalls(services: Services, term: SearchTerm, became: Sequence[str]) -> tuple[list[Recall], bool]:
+def _recalls(services: Services, term: SearchTerm, linked_ids: Sequence[str]) -> tuple[list[Recall], bool]:
     records = services.recalls.records
     which = Filter(**term.filter_fields)
     indexed = records.search.find(which, limit=LISTED, budget_seconds=INDEX_SECONDS)
-    ids = dict.fromkeys([*indexed.ids, *(each for each in became if each.startswith("rc_"))])
+    ids = dict.fromkeys([*indexed.ids, *(each for each in linked_ids if each.startswith("rc_"))])
     return records.read(tuple(ids))[:LISTED], indexed.next is not None
 
 
@@ -221,10 +221,10 @@ def _campaign(services: Services, term: SearchTerm) -> str:
 
 
 def _parked(
-    services: Services, term: SearchTerm, became: Sequence[str], events: EventSearch
+    services: Services, term: SearchTerm, linked_ids: Sequence[str], events: EventSearch
 ) -> tuple[list[ParkedMatch], bool]:
     records = services.parked.records
-    named = records.many([each for each in (*became, term.text.lower()) if each.startswith("pk_")])
+    named = records.many([each for each in (*linked_ids, term.text.lower()) if each.startswith("pk_")])
     found: dict[str, Mapping[str, str]] = dict(named)
     cursor, in_full, until = None, False, events.seconds() + EVENT_SECONDS
     while len(found) < LISTED and not in_full and events.goes_on(until):

@@ -41,7 +41,7 @@ TICKS: Final = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceRow:
-    """A source as listed. `state` is "waiting", "heard" or "refused"."""
+    """A source as listed. `state` is "waiting", "receiving" or "refused"."""
 
     source: Source
     address: setup.Address
@@ -65,7 +65,7 @@ class SourceRow:
 def sources(services: Services) -> Response:
     """List the sources; those with alerts or rejections first."""
     rows_by_name = _rows(services, list(services.config.sources))
-    order = {"refused": 0, "waiting": 1, "heard": 2}
+    order = {"refused": 0, "waiting": 1, "receiving": 2}
     rows = sorted(
         rows_by_name.values(), key=lambda row: (not row.is_failing, order[row.state], row.source.name)
     )
@@ -156,7 +156,7 @@ _KINDS: Final = frozenset({"source-silent", "nothing-verified", "deliveries-lost
 def _state(activity: SourceActivity) -> str:
     if activity.refusing_since is not None:
         return "refused"
-    return "waiting" if activity.taken is None else "heard"
+    return "waiting" if activity.taken is None else "receiving"
 
 
 def _plot(day: Sequence[HourlyDeliveries]) -> Plot:

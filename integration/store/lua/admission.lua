@@ -110,9 +110,9 @@ if is_command('admit', 'resolve', 'bind') then
     redis.call('SET', P .. 'seen:' .. e.k, text, 'PX', e.ttl)
   end
 
-  -- Add the result of an event. `became` lists the results of all events; it is stored with the delivery.
+  -- Add the result of an event. `results` lists the results of all events; it is stored with the delivery.
   local function add_result(done, what, id)
-    done.became[#done.became + 1] = (what == 'recall' or what == 'parked') and id or what
+    done.results[#done.results + 1] = (what == 'recall' or what == 'parked') and id or what
     if what == 'recall' then done.recalls[#done.recalls + 1] = id
     elseif done[what] then done[what] = done[what] + 1 end
   end
@@ -229,13 +229,13 @@ if is_command('admit', 'resolve', 'bind') then
     if delivery.raw_ms == 0 or not raw or raw == '' then return end
     local key = P .. 'delivery:' .. delivery.id
     redis.call('HSET', key, 'source', delivery.source, 'received', delivery.received, 'headers', delivery.headers,
-      'proof', delivery.proof or '', 'body', raw, 'became', join(done.became))
+      'proof', delivery.proof or '', 'body', raw, 'results', join(done.results))
     redis.call('PEXPIRE', key, delivery.raw_ms)
   end
 
   local function new_results()
     return {recalls = {}, ignored = 0, parked = 0, pending = 0, cancelled = {}, too_late = {}, waiting = {},
-      repeated = 0, cancel = false, became = {}}
+      repeated = 0, cancel = false, results = {}}
   end
 
   -- Return whether an account has no queue yet. Nothing has been written; the caller binds it and tries again.
@@ -375,7 +375,7 @@ if is_command('admit', 'resolve', 'bind') then
     local newest = Newest.get(queue, e.campaign, e.customer)
     if newest and newest.version > e.version then return end
     Newest.set(queue, e.campaign, e.customer, e.version, e.account, 'c')
-    redis.call('ZADD', P .. 'fading', now, e.account .. '\0' .. Newest.field(e.campaign, e.customer))
+    redis.call('ZADD', P .. 'cancel_pointers', now, e.account .. '\0' .. Newest.field(e.campaign, e.customer))
     queues[queue] = 'less'
     if not newest or newest.kind ~= 'r' then return end
     if Admit.end_queued(queue, newest.id, 'cancelled', 'taken back by the CRM') then
@@ -403,16 +403,16 @@ if is_command('admit', 'resolve', 'bind') then
   -- Update the stored results of a delivery with those of its waiting events, in their order.
   local function update_results(delivery, from, done)
     local key, place, results = P .. 'delivery:' .. delivery, 0, {}
-    local text = redis.call('HGET', key, 'became')
+    local text = redis.call('HGET', key, 'results')
     if not text then return end
     for word in string.gmatch(text, '[^,]+') do
-      if word == (from.parked or 'pending') and place < #done.became then
+      if word == (from.parked or 'pending') and place < #done.results then
         place = place + 1
-        word = done.became[place]
+        word = done.results[place]
       end
       results[#results + 1] = word
     end
-    redis.call('HSET', key, 'became', join(results))
+    redis.call('HSET', key, 'results', join(results))
   end
 
   -- Replace a looked-up or remapped event with its result, unless it is gone. A dismissed event is gone, too.

@@ -65,7 +65,7 @@ end
 
 -- Return the ms of the next check whether a new server's workers have all called; 0 when they have, or time is up.
 function Epoch.settling()
-  if Epoch.settle <= now or redis.call('EXISTS', P .. 'awaited') == 0 then return 0 end
+  if Epoch.settle <= now or redis.call('EXISTS', P .. 'awaited_workers') == 0 then return 0 end
   return math.min(Epoch.settle, now + LOOK_AGAIN)
 end
 
@@ -153,16 +153,16 @@ function Epoch.check_server()
   if server == Epoch.server then return end
   if Epoch.server == '' then return Epoch.save({server = server, base = Epoch.revision}) end
   Epoch.save({server = server, base = Epoch.revision, settle = now + SETTLE})
-  redis.call('DEL', P .. 'awaited')
+  redis.call('DEL', P .. 'awaited_workers')
   for _, who in ipairs(redis.call('ZRANGE', P .. 'processes', 0, -1)) do
-    if string.find(who, '^worker:') then redis.call('SADD', P .. 'awaited', who) end
+    if string.find(who, '^worker:') then redis.call('SADD', P .. 'awaited_workers', who) end
   end
   -- The data may list no worker although there is one.
-  if redis.call('EXISTS', P .. 'awaited') == 0 then redis.call('SADD', P .. 'awaited', 'somebody') end
+  if redis.call('EXISTS', P .. 'awaited_workers') == 0 then redis.call('SADD', P .. 'awaited_workers', 'somebody') end
 end
 
 function Epoch.mark_called(who)
-  if Epoch.settle > now and redis.call('SISMEMBER', P .. 'awaited', who) == 1 then
-    redis.call('SREM', P .. 'awaited', who)
+  if Epoch.settle > now and redis.call('SISMEMBER', P .. 'awaited_workers', who) == 1 then
+    redis.call('SREM', P .. 'awaited_workers', who)
   end
 end

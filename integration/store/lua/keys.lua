@@ -17,13 +17,13 @@
 -- store                    HASH    fields below                                                   unlimited
 -- meta                     STRING  a text that stops processes of version 0.1.0 (epoch.lua)       unlimited
 -- epochs                   HASH    lost epoch -> time when the loss was found                     unlimited
--- awaited                  SET     workers that a new server waits for                            used for 2 s
+-- awaited_workers          SET     workers that a new server waits for                            used for 2 s
 -- accounts                 HASH    account -> queue id                                            unlimited
 -- counts                   HASH    <family>:<labels> -> count, for the metrics                    unlimited
 -- flushed:<process>        STRING  number of the process's latest flush of counters               1 hour
 -- series:<hour>            HASH    minute -> totals of some counts at its start, JSON             26 hours
 -- pushed:<minute>          HASH    account -> pushes * 10^7 + their duration in ms                65 minutes
--- heard:<hour>             HASH    taken:, refused:, lost:, checked:<source> -> requests           26 hours
+-- source_requests:<hour>   HASH    taken:, refused:, lost:, checked:<source> -> requests           26 hours
 -- source:<name>            HASH    fields below                                                   unlimited
 -- config:pending           HASH    digest of a pending configuration -> removed, until; JSON      60 s after the last look
 -- config:accepted:<digest> STRING  set by an operator, or by a process that removed nothing in use 1 hour
@@ -54,7 +54,7 @@
 -- seen:<digest>            STRING  a known event: digest|what|id|fingerprint, and |answer if      dedup_hours
 --                                  it was the only event of its delivery
 -- answer:<digest>          STRING  the answer to a delivery of several events                     dedup_hours
--- delivery:<id>            HASH    raw body, headers without secrets; became: for each event the  raw_retention_days
+-- delivery:<id>            HASH    raw body, headers without secrets; results: for each event the  raw_retention_days
 --                                  recall's or parked event's id, ignored, pending or cancel
 -- parked                   ZSET    parked event id -> time of parking                             retention_days
 -- dismissed                ZSET    dismissed parked event id -> time of parking                   retention_days
@@ -71,11 +71,11 @@
 -- lookup_events            HASH    source -> number of events that wait                            while any wait
 -- lookup_failure:<source>  HASH    why the lookups of a source fail; see Lookups.failure           until they succeed,
 --                                                                                                 or none waits
--- fading                   ZSET    account NUL field of a cancellation's newest pointer -> time   retention_days
+-- cancel_pointers          ZSET    account NUL field of a cancellation's newest pointer -> time   retention_days
 -- session:<digest>         STRING  dashboard session of the token with this digest, JSON          until idle for too long
 -- search:<digest>          STRING  what a user of the dashboard searched for; digest of user and id  12 hours
 -- audit                    STREAM  who, what, about (ids, separated by spaces), address           retention_days
--- traces                   STRING  set after an erasure of personal data; see Newest.trace        retention_days
+-- tombstones               STRING  set after an erasure of personal data; see Newest.tombstone    retention_days
 -- jobs                     ZSET    job id -> time of its start                                    retention_days
 -- jobs:running             SET     ids of running jobs                                            until they end
 -- job:<id>                 HASH    fields in operator_commands.lua                         retention_days
@@ -88,7 +88,7 @@
 -- celery:…                 LIST,   queues of Celery's broker, if it is this store; made by kombu  messages: until taken
 --                          SET     (integration/celery_app.py)
 --
--- `room` is not in this list on purpose: allow_on_full_store deletes it, and nothing creates it.
+-- `never_set` is not in this list on purpose: allow_on_full_store deletes it, and nothing creates it.
 --
 -- fields of store
 --   layout           version of the layout of keys and fields; layout_version: the version of Ringback that wrote it
@@ -120,7 +120,7 @@
 --   paused_ms        length of the pause
 --   paused_by        user or API key that paused the queue
 --   paused_at        time of the pause
---   gone             reason of a stop because the account left the configuration; only `bind` ends it
+--   account_removed  reason of a stop because the account left the configuration; only `bind` ends it
 --   first            id of the recall to be pushed first, because it made the queue wait
 --   aside            id of the recall that is set aside while another one probes the queue
 --   probing          "1" while that other recall is being pushed
@@ -152,7 +152,7 @@ if not now then
 end
 
 local GRACE = 1500          -- ms that a wake-up may be under way before the sweep publishes it again
-local OUT_OF_ORDER = 15000     -- ms: a wake-up counts as lost when one that is later by this was taken. Wake-ups may
+local OUT_OF_ORDER = 15000  -- ms: a wake-up counts as lost when one that is later by this was taken. Wake-ups may
                             -- change their order by less, since a process publishes some hundred a second
 local TRIES = 3             -- publications at the interval GRACE; after them the interval doubles
 local PATIENCE = 30000      -- ms: the longest interval between two sweeps of a queue
@@ -179,7 +179,7 @@ end
 -- A full store refuses a script's first write if it may take memory, and accepts later ones. So a script that must
 -- work on a full store (finish, release, cancel) deletes a key first.
 local function allow_on_full_store()
-  redis.call('DEL', P .. 'room')
+  redis.call('DEL', P .. 'never_set')
 end
 
 local function hash(key)

@@ -77,7 +77,7 @@ if is_command('flush_counters') then
   --
   -- If deliveries of a source were both accepted and rejected in this flush, the source counts as accepted.
   function Counters.add_deliveries(requests)
-    Counters.add(P .. 'heard:' .. math.floor(now / HOUR), requests, SERIES_KEPT)
+    Counters.add(P .. 'source_requests:' .. math.floor(now / HOUR), requests, SERIES_KEPT)
     for field, by in pairs(requests) do
       local what, source = string.match(field, '^(%a+):(.*)$')
       local key = P .. 'source:' .. source
@@ -95,7 +95,7 @@ if is_command('flush_counters') then
     end
   end
 
-  -- flush: counts, pushed, heard, each {name = number} or nil; totals: the names of the time series
+  -- flush: counts, pushed, source_requests, each {name = number} or nil; totals: the names of the time series
   --
   -- A process whose reply was lost sends the same number again. It is added only once.
   local function flush_counters(process, number, flush)
@@ -105,7 +105,7 @@ if is_command('flush_counters') then
     if number <= (tonumber(redis.call('GET', key) or 0)) then return 0 end
     if flush.counts then Counters.add(P .. 'counts', flush.counts) end
     if flush.pushed then Counters.add(P .. 'pushed:' .. math.floor(now / 60000), flush.pushed, PUSHED_KEPT) end
-    if flush.heard then Counters.add_deliveries(flush.heard) end
+    if flush.source_requests then Counters.add_deliveries(flush.source_requests) end
     redis.call('SET', key, number, 'PX', FLUSHED_KEPT)
     return 1
   end
@@ -116,7 +116,7 @@ end
 -- States of accounts, for services/accounts.py.
 if is_command('account_states') then
   local STATE_FIELDS = {
-    'stopped', 'gone', 'paused', 'paused_until', 'wait', 'wait_reason', 'quiet', 'lease', 'lease_ms', 'inflight',
+    'stopped', 'account_removed', 'paused', 'paused_until', 'wait', 'wait_reason', 'quiet', 'lease', 'lease_ms', 'inflight',
     'wake_up_at', 'publications', 'day', 'pushed', 'paused_by', 'paused_at',
   }
 

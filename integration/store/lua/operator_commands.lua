@@ -139,8 +139,8 @@ if is_command('bind') then
       busy = rebind(account, old, queue, users)
     end
     local q = Queue.load(queue)
-    if Queue.get(q, 'gone') ~= '' then
-      Queue.set(q, 'gone', '')
+    if Queue.get(q, 'account_removed') ~= '' then
+      Queue.set(q, 'account_removed', '')
       Queue.schedule(q)
     end
     return busy
@@ -156,7 +156,7 @@ if is_command('bind') then
       queue = own
     end
     local q = Queue.load(queue)
-    Queue.set(q, 'gone', GONE)
+    Queue.set(q, 'account_removed', GONE)
     Queue.schedule(q)
     return busy
   end

@@ -23,26 +23,28 @@ if is_command('purge', 'forget_recall', 'forget_cancel', 'forget_lookup', 'forge
   end
 
   -- Remove the old pointer of a cancellation. Until then an older request stays cancelled.
-  local function fade(member)
+  local function remove_cancel_pointer(member)
     local account, field = string.match(member, '^(%Z*)%z(.*)$')
     local queue = queue_of(account)
     local text = queue and redis.call('HGET', Newest.key(queue), field)
     local newest = text and Newest.read(text)
     if newest and newest.kind == 'c' and newest.id == account then redis.call('HDEL', Newest.key(queue), field) end
-    redis.call('ZREM', P .. 'fading', member)
+    redis.call('ZREM', P .. 'cancel_pointers', member)
   end
 
-  -- Remove records older than `before`, which has a time in ms for each of "parked", "dismissed", "fading", "jobs" and the final
-  -- states. At most `limit` in all, so that no queue is delayed for long.
+  -- Remove records older than `before`, which has a time in ms for each of "parked", "dismissed", "cancel_pointers",
+  -- "jobs" and the final states. Remove at most `limit` in all, so that no queue is delayed for long.
   local function purge(before, limit)
-    local removers, gone = {parked = Parked.forget, dismissed = Parked.forget, fading = fade, jobs = Job.forget}, 0
+    local removers = {parked = Parked.forget, dismissed = Parked.forget, cancel_pointers = remove_cancel_pointer,
+      jobs = Job.forget}
+    local removed = 0
     for kind, ms in pairs(before) do
       local index = removers[kind] and kind or 'ended:' .. kind
-      local members = redis.call('ZRANGEBYSCORE', P .. index, '-inf', '(' .. ms, 'LIMIT', 0, limit - gone)
+      local members = redis.call('ZRANGEBYSCORE', P .. index, '-inf', '(' .. ms, 'LIMIT', 0, limit - removed)
       for _, member in ipairs(members) do (removers[kind] or purge_recall)(member) end
-      gone = gone + #members
+      removed = removed + #members
     end
-    return gone
+    return removed
   end
 
   function COMMANDS.purge(before, limit) return purge(cjson.decode(before), tonumber(limit)) end
@@ -51,23 +53,23 @@ if is_command('purge', 'forget_recall', 'forget_cancel', 'forget_lookup', 'forge
 
   local Forget = {}
 
-  function Forget.trace(queue, account, campaign, customer, version, keep_ms)
-    local field = Newest.trace(campaign, customer)
+  function Forget.leave_tombstone(queue, account, campaign, customer, version, keep_ms)
+    local field = Newest.tombstone(campaign, customer)
     local text = redis.call('HGET', Newest.key(queue), field)
     if text and Newest.read(text).version >= version then return end
     redis.call('HSET', Newest.key(queue), field, version .. '|' .. account .. '|c')
-    redis.call('ZADD', P .. 'fading', now, account .. '\0' .. field)
-    redis.call('SET', P .. 'traces', 1, 'PX', keep_ms)
+    redis.call('ZADD', P .. 'cancel_pointers', now, account .. '\0' .. field)
+    redis.call('SET', P .. 'tombstones', 1, 'PX', keep_ms)
   end
 
-  -- Replace the newest pointer of a customer by its trace, if it points to this recall.
+  -- Replace the newest pointer of a customer with a tombstone, if it points to this recall.
   function Forget.newest(queue, account, campaign, customer, id, keep_ms)
     local field = Newest.field(campaign, customer)
     local text = redis.call('HGET', Newest.key(queue), field)
     local newest = text and Newest.read(text)
     if not newest or newest.id ~= id then return end
     redis.call('HDEL', Newest.key(queue), field)
-    Forget.trace(queue, account, campaign, customer, newest.version, keep_ms)
+    Forget.leave_tombstone(queue, account, campaign, customer, newest.version, keep_ms)
   end
 
   -- Remove a recall, its index entries, its delivery and its newest pointer. Return "pushing" if nothing was done.
@@ -86,7 +88,7 @@ if is_command('purge', 'forget_recall', 'forget_cancel', 'forget_lookup', 'forge
     return 'done'
   end
 
-  -- Replace the pointer of a cancellation by its trace. field: campaign NUL customer
+  -- Replace the pointer of a cancellation with a tombstone. field: campaign NUL customer
   function Forget.cancel(queue, field, keep_ms)
     local text = redis.call('HGET', Newest.key(queue), field)
     if not text then return 0 end
@@ -94,8 +96,8 @@ if is_command('purge', 'forget_recall', 'forget_cancel', 'forget_lookup', 'forge
     if newest.kind ~= 'c' then return 0 end
     local campaign, customer = string.match(field, '^(%Z*)%z(.*)$')
     redis.call('HDEL', Newest.key(queue), field)
-    redis.call('ZREM', P .. 'fading', newest.id .. '\0' .. field)
-    Forget.trace(queue, newest.id, campaign, customer, newest.version, keep_ms)
+    redis.call('ZREM', P .. 'cancel_pointers', newest.id .. '\0' .. field)
+    Forget.leave_tombstone(queue, newest.id, campaign, customer, newest.version, keep_ms)
     return 1
   end
 

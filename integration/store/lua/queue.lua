@@ -41,7 +41,7 @@ end
 -- Return why the queue is stopped until somebody acts, "" when it is not.
 function Queue.stopped(q)
   local reason = Queue.get(q, 'stopped')
-  return reason ~= '' and reason or Queue.get(q, 'gone')
+  return reason ~= '' and reason or Queue.get(q, 'account_removed')
 end
 
 -- Return the ms until which the queue is paused, 0 when it is not, nil when an operator must resume it.
@@ -98,7 +98,7 @@ if is_command('sweep') then
     local q = Queue.load(id)
     Queue.clamp(q)
     -- No worker acquires a queue whose account is gone.
-    if Queue.get(q, 'gone') ~= '' and Queue.num(q, 'lease') <= now then Queue.recover(q) end
+    if Queue.get(q, 'account_removed') ~= '' and Queue.num(q, 'lease') <= now then Queue.recover(q) end
     local untaken = Queue.num(q, 'wake_up_at') ~= 0
     local number = Queue.schedule(q)
     if not number and Queue.num(q, 'wake_up_at') ~= 0 then

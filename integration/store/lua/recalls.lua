@@ -57,20 +57,20 @@ function Newest.field(campaign, customer) return campaign .. '\0' .. customer en
 
 function Newest.key(queue) return P .. 'queue:' .. queue .. ':newest' end
 
-local traced
+local tombstones
 
--- Return whether the store has traces of erased customers. Asked once in a run.
-local function has_traces()
-  if traced == nil then traced = redis.call('EXISTS', P .. 'traces') == 1 end
-  return traced
+-- Return whether the store has tombstones of erased customers. Asked once in a run.
+local function has_tombstones()
+  if tombstones == nil then tombstones = redis.call('EXISTS', P .. 'tombstones') == 1 end
+  return tombstones
 end
 
 -- Return the newest request of a customer, {version, id, kind}, or nil. With kind "r" the id is that of a recall, with
 -- kind "c" (a cancellation) it is the account.
 function Newest.get(queue, campaign, customer)
   local text = redis.call('HGET', Newest.key(queue), Newest.field(campaign, customer))
-  if not text and has_traces() then
-    text = redis.call('HGET', Newest.key(queue), Newest.trace(campaign, customer))
+  if not text and has_tombstones() then
+    text = redis.call('HGET', Newest.key(queue), Newest.tombstone(campaign, customer))
   end
   return text and Newest.read(text) or nil
 end
@@ -138,7 +138,7 @@ function Newest.superseded(queue, id)
 end
 
 -- Return the field that replaces an erased customer's: a keyed hash, which only this store can compute.
-function Newest.trace(campaign, customer)
+function Newest.tombstone(campaign, customer)
   local key = redis.call('HGET', P .. 'store', 'queue_key') or ''
   return campaign .. '\0\1' .. string.sub(redis.sha1hex(key .. customer), 1, 20)
 end

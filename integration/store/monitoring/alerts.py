@@ -68,8 +68,8 @@ class AlertMessage:
 class Alert:
     """An active or past alert. Times are aware, UTC.
 
-    `on` is True once the alert was reported; before, its condition must hold for a while. `calm_since` is the
-    time when the condition ended, `over` the time when the alert ended.
+    `on` is True once the alert was reported; before, its condition must hold for a while. `clear_since`
+    is the time when the condition ended, `over` the time when the alert ended.
     """
 
     key: str
@@ -79,7 +79,7 @@ class Alert:
     on: bool
     channels: frozenset[str]
     values: Mapping[str, Any] = field(default_factory=dict)
-    calm_since: datetime | None = None
+    clear_since: datetime | None = None
     over: datetime | None = None
 
     @property
@@ -97,7 +97,7 @@ class Alert:
             "on": self.on,
             "channels": sorted(self.channels),
             "values": {name: harmless(value) for name, value in self.values.items()},
-            "calm_since": None if self.calm_since is None else epoch_seconds(self.calm_since),
+            "clear_since": None if self.clear_since is None else epoch_seconds(self.clear_since),
             "over": None if self.over is None else epoch_seconds(self.over),
         }
         return orjson.dumps(fields).decode()
@@ -121,7 +121,7 @@ def _name(key: str) -> str:
 
 def _alert(text: str) -> Alert:
     fields = read_json(text)
-    moments = {name: _moment(fields[name]) for name in ("calm_since", "over")}
+    moments = {name: _moment(fields[name]) for name in ("clear_since", "over")}
     since = from_epoch_seconds(fields["since"])
     return Alert(**{**fields, **moments, "since": since, "channels": frozenset(fields["channels"])})
 

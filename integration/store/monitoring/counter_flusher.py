@@ -111,8 +111,8 @@ class CounterFlusher:
 
     def unsaved_losses(self) -> dict[str, int]:
         """Return the number of lost deliveries by source that this process has not flushed yet."""
-        unsaved = Counter(self._unsent.get("heard", {}))
-        unsaved.update(self._counters.counted("heard"))
+        unsaved = Counter(self._unsent.get("source_requests", {}))
+        unsaved.update(self._counters.counted("source_requests"))
         return {name.removeprefix(LOST): number for name, number in unsaved.items() if name.startswith(LOST)}
 
     def flush(self) -> None:

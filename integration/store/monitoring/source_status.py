@@ -72,7 +72,7 @@ class SourceStatusStore:
 
         def commands(pipe: Any) -> None:
             for hour in hours:
-                pipe.hmget(self._store.key(f"heard:{hour}"), fields)
+                pipe.hmget(self._store.key(f"source_requests:{hour}"), fields)
 
         rows = self._store.pipelined(commands) if fields else []
         found: dict[str, list[HourlyDeliveries]] = {name: [] for name in wanted}

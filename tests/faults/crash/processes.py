@@ -158,15 +158,15 @@ def _start_worker(steps: Steps, told: Connection) -> None:
     workers.tasks.make_worker(os.environ).services.binding.bind()
 
 
-def _engine() -> Worker:
+def _worker() -> Worker:
     engine = workers.tasks.make_worker(os.environ)
-    workers.tasks._engine = engine
+    workers.tasks._worker = engine
     return engine
 
 
 def _drain_queue(steps: Steps, told: Connection) -> None:
     """Drain the queue, as Celery does when it takes its wake-up."""
-    wake_ups, engine = _WakeUps(), _engine()
+    wake_ups, engine = _WakeUps(), _worker()
     engine.services.binding.bind()
     queue = engine.services.queues.bound()["bogota"]
     number = engine.services.store.client.hget(engine.services.store.key(f"queue:{queue}"), "wake_up_at")
@@ -181,7 +181,7 @@ def _short_drain(steps: Steps, told: Connection) -> None:
 
 
 def _look_up(steps: Steps, told: Connection) -> None:
-    wake_ups, engine = _WakeUps(), _engine()
+    wake_ups, engine = _WakeUps(), _worker()
     engine.services.binding.bind()
     steps.arm()
     workers.tasks.look_up("hubspot")
@@ -190,7 +190,7 @@ def _look_up(steps: Steps, told: Connection) -> None:
 
 def _sweep(steps: Steps, told: Connection) -> None:
     """Go round the sweep once: bind, queues, look-ups, purge; and let its drains end."""
-    wake_ups, engine = _WakeUps(), _engine()
+    wake_ups, engine = _WakeUps(), _worker()
     engine.stopping = _Once()
     steps.arm()
     engine.sweeper._stopping = engine.stopping
@@ -201,7 +201,7 @@ def _sweep(steps: Steps, told: Connection) -> None:
 
 def _job(steps: Steps, told: Connection) -> None:
     """Go on with the jobs there are, one recall in each step."""
-    wake_ups, engine = _WakeUps(), _engine()
+    wake_ups, engine = _WakeUps(), _worker()
     engine.services.binding.bind()
     integration.services.bulk_jobs.STEP = 1
     steps.arm()
@@ -220,7 +220,7 @@ class _Once(threading.Event):
 
 def _count(steps: Steps, told: Connection) -> None:
     """Give a heartbeat, and take what was counted to the store: what threads of their own do."""
-    engine = _engine()
+    engine = _worker()
     engine.services.counters.delivery("forms", "admitted")
     steps.arm()
     engine.heartbeat.send()

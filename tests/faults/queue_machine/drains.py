@@ -74,7 +74,7 @@ class Drains(Machine):
         assert not queue.fields.get("first")
         assert queue.fields.get("aside", "") in {"", *queue.waiting}
         assert self.is_newest(reply.recall_id)
-        assert not any(queue.fields.get(name) for name in ("stopped", "gone"))
+        assert not any(queue.fields.get(name) for name in ("stopped", "account_removed"))
         assert not self.is_paused(queue.fields)
 
     def take(self, owner: Owner, reply: Claim | NoClaim, *, lost: bool, again: tuple) -> None:

@@ -59,7 +59,7 @@ def test_who_signs_in_as_somebody_else_leaves_the_session_before(make):
 
 def test_htmx_is_led_to_the_door_with_the_whole_page(make):
     _, browser = make()
-    answer = browser.get("/accounts", **{"HX-Request": "true", "X-Tick": "1"})
+    answer = browser.get("/accounts", **{"HX-Request": "true", "X-Poll": "1"})
     assert (answer.status_code, answer.headers["HX-Redirect"]) == (204, "/sign-in?next=/")
     page = {"HX-Request": "true", "HX-Current-URL": "https://ringback.example.com/accounts?state=idle"}
     assert browser.get("/accounts", **page).headers["HX-Redirect"] == "/sign-in?next=/accounts?state%3Didle"

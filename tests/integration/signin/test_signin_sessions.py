@@ -22,7 +22,7 @@ def test_work_begins_the_idle_time_anew_and_a_page_that_renews_itself_does_not(m
     browser.sign_in()
     key = session_key(store)
     store.pexpire(key, 60_000)
-    browser.get("/accounts", **{"X-Tick": "1"})
+    browser.get("/accounts", **{"X-Poll": "1"})
     assert store.pttl(key) <= 60_000
     browser.get("/accounts")
     assert store.pttl(key) > 119 * 60_000

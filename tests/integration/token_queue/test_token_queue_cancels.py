@@ -101,7 +101,7 @@ def test_the_trace_of_a_cancel_fades_after_the_token_changed(process, shared):
     assert not process.client.exists(
         process.store.key("queue:L1:newest"), process.store.key("queue:L9:newest")
     )
-    assert not process.client.exists(process.store.key("fading"))
+    assert not process.client.exists(process.store.key("cancel_pointers"))
 
 
 def test_the_trace_of_a_cancel_does_not_fade_before_its_time(process):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from flask import Response
 
 # The header of a request that a page makes to renew itself, and the digest of its content.
-TICK: Final = "X-Tick"
+POLL: Final = "X-Poll"
 DIGEST: Final = "X-Content-Digest"
 SMALLEST: Final = 500
 MOST_RANDOM_BYTES: Final = 100
@@ -26,13 +26,13 @@ LEVEL: Final = 6
 _TEXTS: Final = ("text/", "application/json", "image/svg+xml")
 
 
-def lighten(response: Response, csrf_token: str) -> Response:
+def reduce_size(response: Response, csrf_token: str) -> Response:
     """Return the response to be sent: empty if the browser has its content, compressed if that helps."""
     if response.status_code != 200 or not response.content_type.startswith(_TEXTS):  # noqa: PLR2004
         return response
     response.direct_passthrough = False
     body = response.get_data()
-    if TICK in request.headers:
+    if POLL in request.headers:
         # The token differs from one response to the next, and is worth nothing new.
         digest = sha256(body.replace(csrf_token.encode(), b"") if csrf_token else body).hexdigest()[:32]
         response.headers[DIGEST] = digest

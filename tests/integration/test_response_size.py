@@ -6,7 +6,7 @@ import gzip
 
 import pytest
 
-from integration.web.light_responses import DIGEST, MOST_RANDOM_BYTES, TICK, compressed
+from integration.web.response_size import DIGEST, MOST_RANDOM_BYTES, POLL, compressed
 from support import SOURCES_AND_ROUTES, make_services, two_accounts
 from support.dashboard_client import Pages
 from support.installation import Installation
@@ -23,7 +23,7 @@ def services(tmp_path, store):
 
 
 def tick(pages, address, digest=None):
-    headers = {"HX-Request": "true", TICK: "1", **({DIGEST: digest} if digest else {})}
+    headers = {"HX-Request": "true", POLL: "1", **({DIGEST: digest} if digest else {})}
     return pages.get(address, headers=headers)
 
 
