@@ -168,7 +168,7 @@ class WsgiBridge:
                     self._make_room()
         except TimeoutError:
             if limit not in self._incomplete:
-                raise _OverloadError("too many bodies are being received") from None
+                raise _OverloadError("too many request bodies are being received; try again later") from None
             detail = f"the body was not complete within {self._body_seconds:g} s"
             raise _RequestRejected(problem(408, detail=detail, headers={"Connection": "close"})) from None
         finally:
@@ -206,7 +206,7 @@ class WsgiBridge:
         try:
             return await threads.answer(environ)
         except NoFreeThreadError:
-            raise _OverloadError("too many requests are waiting") from None
+            raise _OverloadError("too many requests are waiting; try again later") from None
         finally:
             if watch is not None:
                 watch.cancel()

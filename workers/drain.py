@@ -156,7 +156,7 @@ class Drain:
         account = self._accounts.get(claim.account)
         if account is None:
             # A worker with a newer configuration will push it. A removed account has left the queue.
-            reason = "this worker does not know the account yet"
+            reason = "this worker has not loaded the account's configuration yet"
             return PushResult(kind="again", reason=reason, wait_ms=FOREIGN_WAIT_MS)
         wanted = from_iso(claim.date)
         scheduled = self._tools.reschedule(account, wanted, self._tools.now())
@@ -164,7 +164,7 @@ class Drain:
             return PushResult(kind="ended", state="expired", reason=scheduled.reason)
         date: datetime = scheduled.date
         if account.mode == "dry-run":
-            reason = "dry-run: everything but the call itself"
+            reason = "dry-run: the call was not sent to wolkvox"
             return PushResult(kind="ended", state="simulated", reason=reason, date=iso_seconds(date))
         return self._call(connection, claim, account, date)
 

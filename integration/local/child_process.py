@@ -275,7 +275,9 @@ def spawn(
             )
         )
     except OSError as error:
-        raise SpawnError(f"{arguments[0]}: cannot be started: {error.strerror}") from error
+        raise SpawnError(
+            f"{arguments[0]}: cannot be started: {error.strerror}; check that the file is executable"
+        ) from error
     guardian.add(process.pid)
     return Child(process, guardian)
 

@@ -99,9 +99,9 @@ def _report_end(ended: Ended) -> None:
 def _announce(stack: DemoStack, variables: Path) -> None:
     write_line(f"Dashboard  {stack.dashboard}/  (name {stack.user.name}, password {stack.user.password})")
     write_line(f"API        {stack.web}/openapi.json")
-    write_line(f"Sandbox    {stack.sandbox}  (what wolkvox received)")
+    write_line(f"Sandbox    {stack.sandbox}  (calls that wolkvox received)")
     write_line(f"Commands   set -a; . {variables}; set +a; ringback check")
-    write_line("A changed file starts worker and web again. Ctrl-C stops everything.")
+    write_line("Worker and web restart when a source file changes. Ctrl-C stops all processes.")
 
 
 if __name__ == "__main__":

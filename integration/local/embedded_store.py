@@ -116,7 +116,9 @@ def _prepare_folder(folder: Path) -> None:
             )
         folder.chmod(0o700)
     except OSError as error:
-        raise EmbeddedError(f"{folder}: cannot be used: {error.strerror}") from error
+        raise EmbeddedError(
+            f"{folder}: cannot be used: {error.strerror}; set RINGBACK_DATA_DIR to a folder of your own"
+        ) from error
 
 
 def _prepare_socket_folder(folder: Path) -> None:
@@ -126,7 +128,7 @@ def _prepare_socket_folder(folder: Path) -> None:
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & OPEN_TO_OTHERS:
         raise EmbeddedError(
-            f"{folder}: not a private folder of this user; remove it, or use a shorter data folder"
+            f"{folder}: other users can access this folder; remove it, or use a shorter data folder"
         )
 
 
@@ -264,10 +266,12 @@ class EmbeddedStore:
                     raise EmbeddedError(self._failure(describe_exit(status)))
                 loaded = _loaded(client)
                 if loaded is None and time.monotonic() - started_at > ANSWER_SECONDS:
-                    raise EmbeddedError(f"{self.data_dir}: the store does not answer: {self._log_tail()}")
+                    raise EmbeddedError(
+                        f"{self.data_dir}: the store does not answer. Its log: {self._log_tail()}"
+                    )
                 if time.monotonic() - reported_at >= PROGRESS_SECONDS:
                     reported_at = time.monotonic()
-                    self._progress("waiting for its answer" if loaded is None else f"loaded {loaded}")
+                    self._progress("waiting for an answer" if loaded is None else f"loaded {loaded}")
                 time.sleep(0.01)
 
     def _failure(self, how: str) -> str:
@@ -275,9 +279,9 @@ class EmbeddedStore:
         if _DAMAGED in tail:
             return (
                 f"{self.data_dir}: the store {how}, because its data are damaged; "
-                f"run: ringback store repair. The store's log: {tail}"
+                f"run `ringback store repair`. Its log: {tail}"
             )
-        return f"{self.data_dir}: the store {how}: {tail}"
+        return f"{self.data_dir}: the store {how}. Its log: {tail}"
 
     def _log_tail(self) -> str:
         with contextlib.suppress(OSError):

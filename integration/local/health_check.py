@@ -46,7 +46,9 @@ def check_ticks(path: Path) -> None:
             found = f"the process did not respond for {STALLED_LOOKS} s and"
             # The kernel ignores the signal for the first process of a container.
             if counter.pid == 1:
-                raise UnhealthyError(f"{found} is PID 1: run with --init")
+                raise UnhealthyError(
+                    f"{found} cannot be killed, because it is PID 1; run the container with --init"
+                )
             os.kill(counter.pid, signal.SIGKILL)
             raise UnhealthyError(f"{found} was killed")
         time.sleep(LOOK_SECONDS)
@@ -59,11 +61,13 @@ def check_web(port: int) -> None:
         connection.request("GET", "/healthz")
         status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
-        raise UnhealthyError(f"/healthz on port {port}: {str(error) or type(error).__name__}") from None
+        raise UnhealthyError(
+            f"no answer from /healthz on port {port}: {str(error) or type(error).__name__}"
+        ) from None
     finally:
         connection.close()
     if status != HTTPStatus.OK:
-        raise UnhealthyError(f"/healthz on port {port}: {status}")
+        raise UnhealthyError(f"/healthz on port {port} returned status {status}")
 
 
 def check(environ: Mapping[str, str], *, web: bool) -> None:

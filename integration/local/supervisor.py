@@ -386,9 +386,11 @@ def wait_until(
     end = time.monotonic() + timeout_seconds
     while not (answers(ready) if isinstance(ready, str) else ready()):
         if not alive():
-            raise NotReadyError(f"{name}: ended before it was ready")
+            raise NotReadyError(f"{name}: ended before it was ready; its output has the reason")
         if time.monotonic() >= end:
-            raise NotReadyError(f"{name}: not ready after {timeout_seconds:g} s")
+            raise NotReadyError(
+                f"{name}: not ready after {timeout_seconds:g} s; its output may have the reason"
+            )
         time.sleep(every_seconds)
 
 
@@ -407,4 +409,4 @@ def free_port(host: str = "127.0.0.1") -> int:
         if port not in _handed_out:
             _handed_out.add(port)
             return port
-    raise SpawnError(f"{host}: no free port found")
+    raise SpawnError(f"{host}: no free port found; stop programs that use many ports")

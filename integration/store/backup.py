@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from integration.store.token_queue import TokenQueues
 
-RESTORED: Final = "restored from a backup: what is queued may be older than what wolkvox has"
+RESTORED: Final = "restored from a backup: queued recalls may be older than those in wolkvox"
 """The reason of the pause of each queue until `ringback restore --confirm`."""
 
 MAGIC: Final = b"ringback backup 1\n"
@@ -106,15 +106,15 @@ def write_backup(client: redis.Redis, path: Path, now: datetime) -> Backup:
     part = path.with_name(path.name + ".part")
     try:
         if path.exists():
-            raise BackupError(f"{path}: exists already; name a new file")
+            raise BackupError(f"{path}: the file already exists; name a new file")
         part.unlink(missing_ok=True)
         return _write_file(client, path, part, now)
     except OSError as error:
         with suppress(OSError):
             part.unlink(missing_ok=True)
         raise BackupError(
-            f"{path}: cannot be written: {error.strerror}. Name a file in a folder that exists, that this "
-            "user may write to, and that has space for the whole store"
+            f"{path}: cannot be written: {error.strerror}. Choose an existing folder that this user can "
+            "write to and that has space for the whole store"
         ) from error
 
 
@@ -143,8 +143,8 @@ def _pause_writes(client: Any) -> None:
         client.execute_command("CLIENT", "PAUSE", PAUSE_MS, "WRITE")
     except ResponseError as error:
         raise BackupError(
-            f"the server does not allow CLIENT PAUSE, which a backup of one moment needs: {error}. "
-            "Copy its data as its host describes"
+            f"the server does not allow CLIENT PAUSE, which a consistent backup needs: {error}. "
+            "Use the backup function of the server's provider"
         ) from error
 
 
@@ -209,7 +209,7 @@ def read_header(path: Path) -> Backup:
             digest.update(data)
             left -= len(data)
         if not hmac.compare_digest(file.read(), digest.digest()):
-            raise BackupError(f"{path}: is damaged or cut off; use another backup")
+            raise BackupError(f"{path}: the backup is damaged or incomplete; use another backup")
         file.seek(0)
         return Backup(**{**_fields(backup), "keys": sum(1 for _ in _read_records(file))})
 
@@ -221,18 +221,18 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
             yield file
     except OSError as error:
         raise BackupError(
-            f"{path}: cannot be read: {error.strerror}. Name a backup that this user may read"
+            f"{path}: cannot be read: {error.strerror}. Name a backup that this user can read"
         ) from error
 
 
 def _read_header(file: IO[bytes], path: Path) -> Backup:
     if file.read(len(MAGIC)) != MAGIC:
-        raise BackupError(f"{path}: is not a backup of Ringback")
+        raise BackupError(f"{path}: not a Ringback backup; name a file that `ringback backup` wrote")
     try:
         (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
         return Backup(**orjson.loads(file.read(length)))
     except (struct.error, orjson.JSONDecodeError, TypeError) as error:
-        raise BackupError(f"{path}: is damaged or cut off; use another backup") from error
+        raise BackupError(f"{path}: the backup is damaged or incomplete; use another backup") from error
 
 
 def _read_records(file: IO[bytes]) -> Iterator[tuple[bytes, int, bytes]]:
@@ -256,8 +256,8 @@ def restore_backup(client: redis.Redis, path: Path) -> Backup:
     backup = read_header(path)
     if backup.layout != LAYOUT:
         raise BackupError(
-            f"{path}: was written by Ringback {backup.version} (layout {backup.layout}), and this version "
-            f"has layout {LAYOUT}; restore it with Ringback {backup.version}"
+            f"{path}: Ringback {backup.version} wrote this backup with layout {backup.layout}, but this "
+            f"version uses layout {LAYOUT}. Restore it with Ringback {backup.version}"
         )
     _require_empty(client)
     facts: tuple[bytes, int, bytes] | None = None
@@ -294,8 +294,8 @@ def _require_empty(client: Any) -> None:
     for key in client.scan_iter(match=f"{PREFIX}*", count=CHUNK):
         if not key.startswith(_LEFT_OUT):
             raise BackupError(
-                "the store is not empty, and a restore would mix two stores: stop all processes, and name an "
-                "empty store (another RINGBACK_DATA_DIR, or another database in REDIS_URL)"
+                "the store is not empty, and a restore would mix its data with the backup. Stop all "
+                "processes and use an empty store: set another RINGBACK_DATA_DIR, or another database in REDIS_URL"
             )
 
 
@@ -307,8 +307,8 @@ def _restore(client: redis.Redis, records: list[tuple[bytes, int, bytes]]) -> No
             pipe.execute()
         except ResponseError as error:
             raise BackupError(
-                f"the server refuses a record: {error}. Use a server of the version of the backup or a later "
-                "one, and an empty store"
+                f"the server rejected a record: {error}. Use an empty store on a server of the same version "
+                "as the original one, or of a later version"
             ) from error
 
 

@@ -232,7 +232,7 @@ def _answer(line: str) -> Answer:
 def _admitted(reply: Sequence[Any]) -> Admitted:
     what, line, wake_ups, lookup = reply
     if what == "unbound":
-        raise UnboundError("an account of the configuration is not bound to its queue yet")
+        raise UnboundError("an account of the configuration has no queue yet; try again in a few seconds")
     return Admitted(
         answer=_answer(line) if line else Answer(delivery=""),
         again=what == "again",

@@ -139,18 +139,20 @@ class DeliveryLog:
         try:
             at, stream = _read_place(place)
         except ValueError:
-            raise UnknownError("no such delivery") from None
+            raise UnknownError("no such delivery: its address is wrong") from None
         key, wanted = self._store.key(stream), f"{at[0]}-{at[1]}"
         rows = self._store.guarded(lambda: self._store.client.xrange(key, wanted, wanted))
         if not rows or not stream.startswith("refused:"):
-            raise UnknownError("no such delivery")
+            raise UnknownError("no such delivery: its entry was deleted, or its address is wrong")
         return _arrival(stream, *rows[0])
 
     def delivery(self, delivery_id: str) -> StoredDelivery:
         """Return a delivery with its body. Raise UnknownError if the body has expired, StoreAwayError."""
         found = self.many([delivery_id])
         if not found:
-            raise UnknownError("no such delivery, or its body is no longer kept")
+            raise UnknownError(
+                "no such delivery: its id is wrong, or its body was deleted after raw_retention_days"
+            )
         return found[0]
 
     def many(self, ids: Sequence[str]) -> list[StoredDelivery]:
@@ -240,7 +242,7 @@ def _read_place(place: str) -> _Place:
     at, _, stream = place.partition(".")
     ms, _, seq = at.partition("-")
     if not stream.startswith(("arrivals:", "refused:")):
-        raise ValueError("not a place in a list")
+        raise ValueError("the cursor is invalid; begin with the first page")
     return (int(ms), int(seq)), stream
 
 

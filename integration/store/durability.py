@@ -74,11 +74,12 @@ def inspect(client: redis.Redis) -> StoreReport:
         layout = _layout(client)
         log_counts = _log_counts(client)
     except AuthenticationError as error:
-        raise StoreAwayError("the store refuses this user or password") from error
+        raise StoreAwayError("the store rejected the user or password; correct them in REDIS_URL") from error
     except BusyLoadingError as error:
-        raise StoreAwayError("the store is still loading its data") from error
+        raise StoreAwayError("the store is still loading its data; wait until it has finished") from error
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
-        raise StoreAwayError(f"the store does not answer ({type(error).__name__})") from error
+        reason = f"the store does not answer ({type(error).__name__}); check that it runs, and REDIS_URL"
+        raise StoreAwayError(reason) from error
     return replace(_report_of(info, config, layout), log_counts=log_counts)
 
 
@@ -96,9 +97,15 @@ def require_acceptable(report: StoreReport, *, accept_loss: bool) -> None:
     """Raise StoreUnsafeError with all problems of a store. `accept_loss` permits risks, but no faults."""
     problems = report.faults if accept_loss else report.problems
     if problems:
-        hint = "" if report.faults else "\nTo accept the loss of data, set [store] accept_loss = true"
+        hint = "" if report.faults else "\nIf losing data is acceptable, set accept_loss = true in [store]"
         raise StoreUnsafeError(
-            "\n".join(("the store is refused:", *(f"- {words}" for words in problems))) + hint
+            "\n".join(
+                (
+                    "Ringback refuses this store, because it does not meet the requirements:",
+                    *(f"- {words}" for words in problems),
+                )
+            )
+            + hint
         )
 
 
@@ -227,7 +234,7 @@ def _risks(report: StoreReport) -> tuple[str, ...]:
     rows = (
         ("appendonly", aof, "yes", "a restart loses acknowledged recalls"),
         ("appendfsync", report.fsync, "always", "a power failure loses the latest acknowledged recalls"),
-        ("no-appendfsync-on-rewrite", pauses, "no", "nothing is synced while the log is rewritten"),
+        ("no-appendfsync-on-rewrite", pauses, "no", "writes are not synced while the log is rewritten"),
         ("maxmemory-policy", report.eviction, "noeviction", "a full store deletes recalls"),
     )
     return tuple(

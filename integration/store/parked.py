@@ -94,7 +94,7 @@ class ParkedStore:
         """Return the record of one parked event. Raise UnknownError, StoreAwayError."""
         record = self.many([parked]).get(parked)
         if record is None:
-            raise UnknownError("no such parked event")
+            raise UnknownError("no such parked event: its id is wrong, or it was remapped or deleted")
         return record
 
     def many(self, ids: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -120,7 +120,7 @@ class ParkedStore:
         cause neither gaps nor repetitions. Raise StoreAwayError, or UnknownError if the cursor is invalid.
         """
         if not _CURSOR.fullmatch(cursor or _START):
-            raise UnknownError("no such place among the parked events")
+            raise UnknownError("the cursor is invalid; begin with the first page")
         read = self._newer if oldest_first else self._older
         index = "dismissed" if dismissed else "parked"
         key = self._store.key(index if group is None else f"parked_in:{group}")

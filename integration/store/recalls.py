@@ -183,7 +183,7 @@ class RecallStore:
         if what == "unknown":
             raise UnknownError("no such recall")
         if what == "superseded":
-            raise ConflictError(state, "a newer request of this customer is known")
+            raise ConflictError(state, "the customer has a newer request, which replaces this recall")
         if what == "conflict":
             raise ConflictError(state, f"the recall is {state}")
         return wake_ups_of(wake_ups)

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 TEST_CALL = "a test call"
 """Placeholder for the recall in flight during a test call; as TEST_CALL in lua/keys.lua."""
 QUIET = "quiet time: wolkvox may still be working on a call"
-HELD = "the store lost data, and calls that it does not know of may be running"
-UNTAKEN = "due, but no worker takes it"
+HELD = "the store lost data, so calls that it has no record of may be running"
+UNTAKEN = "due, but no worker has taken it: check that workers are running"
 UNTAKEN_MS = 60_000
 """How long a wake-up may wait in the broker while all worker threads are busy."""
 UNTAKEN_PUBLICATIONS = 4

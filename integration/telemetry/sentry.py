@@ -310,7 +310,7 @@ class SentryReporter:
     def alert_is_over(self, kind: str, subject: str) -> None:
         """Report the end of an alert."""
         tags = {"kind": kind, "source": subject} if subject else {"kind": kind}
-        what = f"alert is over: {kind}"
+        what = f"alert ended: {kind}"
         self._report(what, ("alert-over", kind, subject), tags, subject or "the installation", level="info")
 
     def swept(self, seconds: float) -> None:
@@ -325,7 +325,7 @@ class SentryReporter:
 
     def consumers_stalled(self, worker: str, seconds: float) -> None:
         """Report a worker (`host:pid`) that has taken no published wake-up for `seconds`."""
-        reason = f"for {seconds:.0f} s; the sweep drains its queues"
+        reason = f"none taken for {seconds:.0f} s; the sweep drains the queues instead"
         self._report(f"worker takes no wake-ups: {worker}", ("worker-stalled",), {}, reason)
 
     def consumers_recovered(self, worker: str, seconds: float) -> None:
@@ -335,8 +335,8 @@ class SentryReporter:
 
     def store_lost(self, loss: StoreLoss) -> None:
         """Report a loss of data in the store."""
-        lacks = "" if loss.missing is None else f"it lacks at least {loss.missing} changes; "
-        reason = f"{lacks}all queues wait for a quiet time; what was acknowledged since may be missing"
+        lacks = "" if loss.missing is None else f"at least {loss.missing} changes are missing; "
+        reason = f"{lacks}all queues wait for a quiet time; recalls acknowledged since then may be missing"
         self._report(f"the store {loss.how}", ("store-lost", loss.how), {}, reason)
 
     def _report(

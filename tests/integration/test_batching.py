@@ -337,7 +337,7 @@ def test_who_waited_too_long_when_a_trip_fails_is_told_so_and_the_others_wait_on
     wait_until(lambda: len(batcher._waiting) == 8)
     breaks.set()
     assert [str(told) for told in early.result()] == [
-        "an earlier call waited for the store without an answer"
+        "an earlier call did not answer an earlier call in time"
     ] * 5
     assert late.result() == ["done"] * 3
     assert isinstance(first.result()[0], StoreAwayError)

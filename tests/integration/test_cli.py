@@ -183,8 +183,8 @@ def test_the_configuration_may_be_named_before_or_behind_the_command(run, tmp_pa
 
 def test_an_unsafe_store_is_reported_as_such_and_not_as_one_that_is_away():
     away = StoreAwayError("the store may lose acknowledged recalls")
-    away.__cause__ = StoreUnsafeError("the store is refused:\n- appendonly: found no")
-    assert render_error(away, CliContext({})) == "the store is refused:\n- appendonly: found no"
+    away.__cause__ = StoreUnsafeError("Ringback refuses this store:\n- appendonly: found no")
+    assert render_error(away, CliContext({})) == "Ringback refuses this store:\n- appendonly: found no"
 
 
 def test_one_fault_is_one_line():

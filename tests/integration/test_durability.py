@@ -115,7 +115,7 @@ def test_a_wrong_password_is_named_and_not_quoted(start_valkey):
     server.client().config_set("requirepass", "the-right-one")
     with (
         redis.Redis(port=server.port, password="open-sesame", retry=None) as client,
-        pytest.raises(StoreAwayError, match="refuses this user or password") as caught,
+        pytest.raises(StoreAwayError, match="rejected the user or password") as caught,
     ):
         inspect(client)
     assert "sesame" not in str(caught.value)

@@ -224,7 +224,10 @@ def test_a_store_that_became_a_replica_is_found(installation, valkey):
 def test_a_store_without_enough_replicas_is_found(installation):
     installation.admin.config_set("min-replicas-to-write", 1)
     installation.look()
-    assert installation.services.durability.problem == "the store refuses writes: NOREPLICAS"
+    assert (
+        installation.services.durability.problem
+        == "the store refuses writes with the error NOREPLICAS; see the store's log"
+    )
 
 
 def test_a_store_that_does_not_answer_changes_nothing(tmp_path, start_valkey):

@@ -84,8 +84,8 @@ def test_every_reason_is_said_in_spanish(spanish, text):
 
 def test_what_a_reason_tells_is_kept(spanish):
     assert label_for("a newer request: rc_00000001a1b2") == "un pedido más nuevo: rc_00000001a1b2"
-    said = label_for("poison: it failed repeatedly while others passed; last: TLS: no answer in time")
-    assert said.endswith("lo último: TLS: no hubo respuesta a tiempo")
+    said = label_for("it failed repeatedly while other recalls passed; last fault: TLS: no answer in time")
+    assert said.endswith("último error: TLS: no hubo respuesta a tiempo")
     assert label_for("retried by ana, with others") == "reintentada por ana, junto con otras"
 
 

@@ -57,15 +57,15 @@ _OF_CALLS: Final[Sequence[str]] = (
 
 # From workers/retry.py, workers/drain.py, store/token_queue.py, services/accounts.py and the Lua scripts.
 _OF_QUEUES: Final[Sequence[str]] = (
-    _("%(number)s refusals in a row with the same words: look at the last answer, then resume"),
-    _("poison: it failed repeatedly while others passed; last: %(words)s"),
+    _("%(number)s refusals in a row with the same text: fix the cause in the last answer, then resume"),
+    _("it failed repeatedly while other recalls passed; last fault: %(words)s"),
     _("workers died while pushing it, and others passed"),
-    _("this worker does not know the account yet"),
+    _("this worker has not loaded the account's configuration yet"),
     _("no time was left to send the request"),
-    _("dry-run: everything but the call itself"),
+    _("dry-run: the call was not sent to wolkvox"),
     _("the daily limit is used up"),
     _("quiet time: wolkvox may still be working on a call"),
-    _("due, but no worker takes it"),
+    _("due, but no worker has taken it: check that workers are running"),
     _("a recall is being pushed"),
     _("a test call is being made"),
     _(
@@ -75,7 +75,7 @@ _OF_QUEUES: Final[Sequence[str]] = (
     _("paused by the operator"),
     _("paused by %(name)s"),
     _("the account is no longer in the configuration"),
-    _("the store lost data, and calls that it does not know of may be running"),
+    _("the store lost data, so calls that it has no record of may be running"),
     _("the store has just been started"),
 )
 

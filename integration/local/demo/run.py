@@ -25,7 +25,7 @@ SETTLE_SECONDS = 60.0
 LOOK_SECONDS = 0.3
 
 
-@click.command(short_help="Try it: from CRM to wolkvox, on this machine alone.")
+@click.command(short_help="Run a demonstration on this machine, without CRM and wolkvox.")
 @click.option("--once", is_flag=True, help="Print the results and exit: 0 if all are as expected, else 1.")
 def demo(*, once: bool) -> None:
     """Run Ringback on free ports with sample webhooks, and show the wolkvox calls.
@@ -53,7 +53,7 @@ def demo(*, once: bool) -> None:
 def _run_samples(stack: DemoStack, console: Console) -> bool:
     samples = SampleSet(stack, run_id=round(time.time()))
     place_rules(stack, samples.sandbox_rules())
-    console.print("\nSending what a CRM would send …\n")
+    console.print("\nSending sample webhooks …\n")
     samples.send_all()
     _await_results(samples, console)
     calls = _calls(samples)
@@ -63,7 +63,11 @@ def _run_samples(stack: DemoStack, console: Console) -> bool:
         console.print(f"[red]wrong[/red]  {fault}")
     good = all(row.ok for row in samples.rows) and not faults
     done = sum(bool(row.ok) for row in samples.rows)
-    verdict = "[green]All as it should be.[/green]" if good else "[red]Not all is as it should be.[/red]"
+    verdict = (
+        "[green]All results are as expected.[/green]"
+        if good
+        else "[red]Some results are not as expected.[/red]"
+    )
     console.print(f"{verdict} {done} of {len(samples.rows)} samples; at most one call at a time per token.")
     return good
 
@@ -126,9 +130,7 @@ MARKS = {None: "[yellow]…[/yellow]", True: "[green]ok[/green]", False: "[red]w
 
 
 def _results_table(rows: list[SampleRow]) -> Table:
-    table = Table(
-        title="What was sent, and what became of it", title_justify="left", box=None, pad_edge=False
-    )
+    table = Table(title="Samples and their results", title_justify="left", box=None, pad_edge=False)
     for name in ("sample", "must be", "is", ""):
         table.add_column(name)
     for row in rows:
@@ -189,8 +191,8 @@ def _keep_running(stack: DemoStack, supervisor: Supervisor, console: Console) ->
     console.print(f"\nDashboard  {stack.dashboard}/")
     console.print(f"           name {stack.user.name}, password {stack.user.password} (for this run)")
     console.print(f"API        {stack.web}/openapi.json")
-    console.print(f"Sandbox    {stack.sandbox}  (what wolkvox received, live)")
+    console.print(f"Sandbox    {stack.sandbox}  (calls that wolkvox received, live)")
     console.print(f"Data       {stack.folder}")
-    console.print("\nEverything stays up. Ctrl-C stops it; what is stored is kept.")
+    console.print("\nAll processes keep running until Ctrl-C. Stored data is kept.")
     supervisor.run()
     console.print("Stopped.")

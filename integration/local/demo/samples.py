@@ -187,17 +187,17 @@ def _hubspot(samples: SampleSet) -> None:
     samples.add_result("HubSpot: a signed batch of 5 events", "202: 4 to look up, 1 ignored", counts, ok=good)
     samples.expect_states("  a callback for tomorrow", samples.customer(1), "accepted", calls=1)
     samples.expect_states(
-        "  two dates for one customer: the newest counts",
+        "  two dates for one customer: the newer is used",
         samples.customer(2),
         "accepted",
         "superseded",
         calls=1,
     )
-    samples.rows.append(SampleRow("  a date nobody can read", "parked", customer=None))
+    samples.rows.append(SampleRow("  a date in an unknown format", "parked", customer=None))
     again = samples.post_signed("hubspot", body)
     same = again.status_code == 202 and again.json() == answer
-    actual = f"{again.status_code}, {'the old answer' if same else 'another answer'}"
-    samples.add_result("HubSpot: the same batch once more", "the old answer", actual, ok=same)
+    actual = f"{again.status_code}, {'the same answer' if same else 'another answer'}"
+    samples.add_result("HubSpot: the same batch again", "the same answer", actual, ok=same)
     forged = samples.post_signed("hubspot", body, forged=True)
     actual = str(forged.status_code)
     samples.add_result("HubSpot: a forged body", "401", actual, ok=forged.status_code == 401)
@@ -219,7 +219,7 @@ def _form(samples: SampleSet) -> None:
     answer = samples.post_signed("forms", body)
     ok = answer.status_code == 202
     samples.add_result("Form: Standard Webhooks", "202", str(answer.status_code), ok=ok)
-    samples.expect_states("  wolkvox refuses this one", samples.customer(5), "dead", calls=1)
+    samples.expect_states("  a callback that wolkvox refuses", samples.customer(5), "dead", calls=1)
 
 
 def _api(samples: SampleSet) -> None:
@@ -236,4 +236,4 @@ def _api(samples: SampleSet) -> None:
     )
     ok = answer.status_code == 202
     samples.add_result("API: POST /v1/recalls", "202", str(answer.status_code), ok=ok)
-    samples.expect_states("  wolkvox fails twice, then takes it", samples.customer(6), "accepted", calls=3)
+    samples.expect_states("  two faults of wolkvox, then success", samples.customer(6), "accepted", calls=3)

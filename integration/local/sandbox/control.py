@@ -64,7 +64,7 @@ class Control:
                 return json_answer(200, self._state.stats())
             case "GET", "/sandbox/recalls":
                 return json_answer(200, self._state.recalls())
-        return json_answer(404, {"error": "the sandbox has no such endpoint"})
+        return json_answer(404, {"error": "unknown endpoint; the sandbox has / and /sandbox/…"})
 
     def _rules(self, method: str, body: bytes) -> SandboxAnswer:
         if method == "GET":

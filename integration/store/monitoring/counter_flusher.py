@@ -95,7 +95,7 @@ class CounterFlusher:
             except StoreAwayError as error:
                 log.debug("the counters were not flushed; they are sent again", reason=str(error))
             except Exception:
-                log.exception("the counters were not flushed because of a fault; they are sent again")
+                log.exception("the counters were not flushed because of an error; they are sent again")
 
     def _nothing_to_do(self) -> bool:
         return not self._unsent and self._counters.empty()
@@ -143,7 +143,9 @@ class CounterFlusher:
         try:
             self.flush()
         except StoreAwayError as error:
-            log.warning("the last counts of the process are lost: the store is away", reason=str(error))
+            log.warning(
+                "the last counts of the process are lost, because the store is away", reason=str(error)
+            )
 
 
 _running: weakref.WeakSet[CounterFlusher] = weakref.WeakSet()

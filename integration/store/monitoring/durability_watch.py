@@ -27,7 +27,7 @@ log = structlog.get_logger("ringback.store")
 WRITE_SECONDS: Final = 5.0
 SETTINGS_SECONDS: Final = 45.0
 """With one evaluation of the alerts every 10 s, a change is reported within a minute."""
-_NO_LOG: Final = "appendonly: was switched on, and the log is not written yet; wait until it is"
+_NO_LOG: Final = "appendonly: was switched on, but the server has not written its log yet; wait until it has"
 _KEPT_MS: Final = 60_000
 _NO_ANSWER: Final = (OSError, RedisError)
 
@@ -71,7 +71,9 @@ class DurabilityWatch:
         self._log_is_missing = not report.aof or self._is_log_missing(report)
         require_acceptable(report, accept_loss=accept_loss)
         if self._log_is_missing and not accept_loss:
-            raise StoreUnsafeError(f"the store is refused:\n- {_NO_LOG}")
+            raise StoreUnsafeError(
+                f"Ringback refuses this store, because it does not meet the requirements:\n- {_NO_LOG}"
+            )
         self._unsafe = None
 
     def _is_log_missing(self, report: StoreReport) -> bool:
@@ -96,7 +98,9 @@ class DurabilityWatch:
             except StoreUnsafeError as error:
                 self._unsafe = _one_line(error)
             except StoreAwayError as error:
-                log.debug("the settings of the store were not read: it is away", reason=str(error))
+                log.debug(
+                    "the settings of the store were not read, because it does not answer", reason=str(error)
+                )
         if self.problem is not None and self.problem != before:
             log.error("the store is not safe any more; deliveries are rejected", why=self.problem)
         elif self.problem is None and before is not None:
@@ -119,7 +123,9 @@ class DurabilityWatch:
         except ReadOnlyError:
             return "the store is a read-only replica: set REDIS_URL to the primary"
         except ResponseError as error:
-            return f"the store refuses writes: {str(error).partition(' ')[0]}"
+            return (
+                f"the store refuses writes with the error {str(error).partition(' ')[0]}; see the store's log"
+            )
         except _NO_ANSWER:
             return self._unwritable
         return None
@@ -137,7 +143,7 @@ class DurabilityWatch:
                 self.look()
             except Exception:
                 # The thread must not end, because nothing restarts it.
-                log.exception("the durability watch failed; it looks again in a few seconds")
+                log.exception("the durability check failed; it is repeated in a few seconds")
             time.sleep(WRITE_SECONDS)
 
 

@@ -189,7 +189,7 @@ class ScriptBatcher:
             else:
                 self._idle = True
         for call in overdue:
-            call.reply = StoreAwayError("an earlier call waited for the store without an answer")
+            call.reply = StoreAwayError("the store did not answer an earlier call in time")
             call.woken.release()
 
     def _overdue(self) -> list[_Call]:

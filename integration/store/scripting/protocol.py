@@ -77,7 +77,7 @@ class ScriptProtocol:
         if loss and changed:
             self._report(loss, before.revision)
         elif changed and before.epoch:
-            log.warning("the store has a new epoch: a loss of data was found before")
+            log.warning("the store has a new epoch: another process has reported the loss of data")
         return list(replies)
 
     def _report(self, text: str, seen: int) -> None:

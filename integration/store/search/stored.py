@@ -40,7 +40,7 @@ class StoredSearches:
         key = self._store.key(f"search:{_digest(user, search_id)}")
         text = self._store.guarded(lambda: self._store.client.get(key))
         if text is None:
-            raise UnknownError("no such search, or it is no longer kept")
+            raise UnknownError("this search is no longer stored; search again")
         return str(text)
 
 

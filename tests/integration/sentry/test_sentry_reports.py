@@ -125,7 +125,7 @@ def test_a_store_that_lost_its_history_is_reported_with_what_it_lacks(sentry):
     SentryReporter().store_lost(EpochLoss(how="went back", missing=12))
     SentryReporter().store_lost(EpochLoss(how="was emptied", missing=None))
     back, emptied = sentry.events()
-    assert back["message"].startswith("the store went back: it lacks at least 12 changes; all queues wait")
+    assert back["message"].startswith("the store went back: at least 12 changes are missing; all queues wait")
     assert (back["level"], back["fingerprint"]) == ("error", ["store-lost", "went back"])
     assert emptied["message"].startswith("the store was emptied: all queues wait")
 
@@ -138,7 +138,7 @@ def test_an_alert_is_an_issue_when_it_begins_and_an_information_when_it_is_over(
     assert (begins["level"], begins["message"]) == ("error", "alert begins: source-silent: forms")
     assert begins["fingerprint"] == ["alert", "source-silent", "forms"]
     assert begins["tags"]["kind"] == "source-silent"
-    assert (over["level"], over["message"]) == ("info", "alert is over: source-silent: forms")
+    assert (over["level"], over["message"]) == ("info", "alert ended: source-silent: forms")
     assert over["fingerprint"] != begins["fingerprint"], "an issue that was resolved is not opened again"
 
 
