@@ -295,7 +295,8 @@ def _require_empty(client: Any) -> None:
         if not key.startswith(_LEFT_OUT):
             raise BackupError(
                 "the store is not empty, and a restore would mix its data with the backup. Stop all "
-                "processes and use an empty store: set another RINGBACK_DATA_DIR, or another database in REDIS_URL"
+                "processes and use an empty store: set another RINGBACK_DATA_DIR, or another database in "
+                "REDIS_URL"
             )
 
 

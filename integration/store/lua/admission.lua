@@ -1,12 +1,12 @@
 -- Admission: stores the results of a delivery, all or none, in one step.
 --
--- The first write of `admit` and `resolve` is one that a full store refuses, so that nothing is stored in part.
+-- A full store refuses the first write of `admit` and `resolve`, so nothing is stored in part.
 
 local Admit = {}
 
 if is_command('admit', 'resolve', 'bind') then
   local HOUR = 3600000
-  local SAME_BODY = 600000    -- ms: a body that comes again is the same request, whatever date its template computes
+  local SAME_BODY = 600000    -- ms within which a repeated body is the same request, even with another computed date
 
   local numbers = {last = 0, left = 0}
 
@@ -37,7 +37,7 @@ if is_command('admit', 'resolve', 'bind') then
     fields[#fields + 1] = value
   end
 
-  -- Note at a recall that it was asked for again.
+  -- Record on a recall that an operator requested it again.
   local function link_again(old, id)
     local earlier = Recall.fields(old, {'state', 'again_by'})
     if not earlier.state then return end
@@ -67,7 +67,7 @@ if is_command('admit', 'resolve', 'bind') then
     if state ~= 'queued' then Recall.set_ended(id, state) end
   end
 
-  -- Note which recall of the customer wolkvox has, or is getting. older: the newest recall until now
+  -- Record the customer's earlier recall that wolkvox has, or that is being pushed. older: the previous newest recall
   local function note_replaced(id, older)
     local r = Recall.fields(older, {'state', 'replaces'})
     local replaced = (r.state == 'accepted' or r.state == 'pushing') and older or r.replaces
@@ -94,8 +94,8 @@ if is_command('admit', 'resolve', 'bind') then
     queues[queue] = queues[queue] or 'more'
   end
 
-  -- Return what is known of an event that was admitted before: {digest, what, id, fingerprint, answer} or nil. It has
-  -- an answer if it was the only event of its delivery.
+  -- Return the record of an event that was admitted before, {digest, what, id, fingerprint, answer}, or nil. It has an
+  -- answer if it was the only event of its delivery.
   local function seen(key)
     local text = key ~= '' and redis.call('GET', P .. 'seen:' .. key)
     if not text then return nil end
@@ -117,7 +117,7 @@ if is_command('admit', 'resolve', 'bind') then
     elseif done[what] then done[what] = done[what] + 1 end
   end
 
-  -- Return whether an event without an id asks for the same as the newest request of its customer and campaign.
+  -- Return whether an event without an id equals the newest request of its customer and campaign.
   local function equals_newest(e, old)
     local queue = queue_of(e.account)
     local newest = queue and Newest.get(queue, e.campaign, e.customer)
@@ -133,8 +133,8 @@ if is_command('admit', 'resolve', 'bind') then
     return old.what == 'parked' and old.digest == delivery.digest and redis.call('ZSCORE', P .. 'parked', old.id)
   end
 
-  -- Find out which events without an id are duplicates. A delivery may have several events of a customer; the last of
-  -- them decides about all, because only that one can be the newest.
+  -- Detect duplicates among the events without an id. If a delivery has several events of a customer, the last one
+  -- decides for all of them, because only that one can be the newest request.
   local function find_duplicates(delivery)
     local last = {}
     for i = #delivery.events, 1, -1 do
@@ -150,8 +150,8 @@ if is_command('admit', 'resolve', 'bind') then
     end
   end
 
-  -- Return what is known of an event if it was admitted before, else nil. An event with an id that was parked is new
-  -- after a change of the configuration.
+  -- Return the record of an event that was admitted before, else nil. A parked event with an id counts as new after a
+  -- change of the configuration.
   local function duplicate_of(e, delivery)
     if e.is_new or (e.by_body and not e.duplicate) then return nil end
     local old = seen(e.k)
@@ -209,8 +209,8 @@ if is_command('admit', 'resolve', 'bind') then
     return delivery.id .. ';' .. join(done.recalls) .. ';' .. done.counts .. ';' .. join(done.cancelled) .. ';' .. join(done.too_late)
   end
 
-  -- Return whether the queue will be drained anyway: after a wake-up that is under way, or by the sweep. Each change of
-  -- a queue with work leaves it in `due`.
+  -- Return whether the queue will be drained anyway, by a published wake-up or by the sweep. A queue with work is
+  -- always in `due`.
   local function will_be_drained(queue)
     local at = tonumber(redis.call('ZSCORE', P .. 'due', queue))
     return at and (at > now or (tonumber(redis.call('HGET', P .. 'queue:' .. queue, 'wake_up_at')) or 0) > 0)
@@ -257,7 +257,7 @@ if is_command('admit', 'resolve', 'bind') then
 
   local expiring_logs = {}
 
-  -- Set the expiry of a log, unless it is right within an hour. This saves a write for each delivery.
+  -- Set the expiry of a log unless it is correct to within an hour, which saves a write for each delivery.
   local function set_expiry(key, ms)
     if expiring_logs[key] then return end
     local left = redis.call('PTTL', key)
@@ -272,7 +272,8 @@ if is_command('admit', 'resolve', 'bind') then
     set_expiry(key, delivery.listed)
   end
 
-  -- Return the answer to an earlier copy of this delivery, nil if it is new. A single event has it in its own key.
+  -- Return the answer to an earlier copy of this delivery, nil if it is new. For a delivery of one event, the answer is
+  -- in the event's key.
   local function earlier_answer(delivery)
     local e = delivery.alone
     if e then
@@ -346,12 +347,12 @@ if is_command('admit', 'resolve', 'bind') then
     redis.call('HINCRBY', P .. 'store', 'seq', 0)
   end
 
-  -- A parked event without an id counts from its latest arrival, since other requests may have come in between.
+  -- The time of a parked event without an id is its latest arrival, because other requests may have arrived in between.
   function Admit.renew_parked(e, old, delivery)
     if e.by_body and old.what == 'parked' then redis.call('HSET', P .. 'parked:' .. old.id, 'received', delivery.received) end
   end
 
-  -- Log a repeated delivery, by the answer to the first one.
+  -- Log a repeated delivery with the answer to the first one.
   function Admit.list_again(delivery, answer)
     local function many(ids)
       if ids == '' then return 0 end
@@ -362,7 +363,7 @@ if is_command('admit', 'resolve', 'bind') then
     Admit.list(delivery, id, table.concat({'again', many(recalls), counts, many(cancelled), many(late)}, ';'))
   end
 
-  -- End an older recall that is still queued. Return whether it was.
+  -- End an older recall if it is still queued. Return whether it was queued.
   function Admit.end_queued(queue, id, state, reason)
     if redis.call('ZREM', P .. 'queue:' .. queue .. ':recalls', id) == 0 then return false end
     Recall.become(id, state, reason)
@@ -435,7 +436,8 @@ if is_command('admit', 'resolve', 'bind') then
     local done, queues = new_results(), {}
     for _, e in ipairs(delivery.events) do admit_event(e, done, delivery, queues, from.lookup) end
     if not delivery.last then reserve_numbers(delivery) end
-    -- First keep, then forget: the failure of a source is over when none of its lookups is left.
+    -- Store the new lookup before removing the old one, because a source's failure is cleared when it has no lookup
+    -- left.
     local kept = #done.waiting > 0 and Lookups.keep(delivery, done, from.lookup and from) or ''
     if from.lookup then Lookups.forget(from.lookup) end
     if from.parked then Parked.forget(from.parked) end

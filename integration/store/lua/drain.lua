@@ -111,7 +111,7 @@ if is_command('acquire', 'finish', 'sweep', 'begin_test_call', 'bind') then
     return Queue.push_reply(q)
   end
 
-  -- Wake-ups are taken about in the order of their publication, so one that is much older than this was lost.
+  -- Wake-ups are taken roughly in the order of publication, so a much older one was lost.
   function Queue.note_taken(number)
     local latest = tonumber(redis.call('HGET', P .. 'store', 'taken')) or 0
     if number and (number > latest or latest > now) then redis.call('HSET', P .. 'store', 'taken', number) end
@@ -253,7 +253,8 @@ if is_command('acquire', 'finish', 'sweep', 'begin_test_call', 'bind') then
     Queue.set(q, 'wait_reason', reason)
   end
 
-  -- Put a recall back at its place in the queue, unless a newer request has superseded it. Return whether it was.
+  -- Put a recall back at its place in the queue, unless a newer request has superseded it. Return whether it was put
+  -- back.
   function Queue.put_back(q, id)
     local state, reason = Newest.superseded(q.id, id)
     if state then

@@ -71,7 +71,7 @@ end
 
 -- --- the caller's epoch and the store's differ --------------------------------------------------
 
-local JUMP = 1048576        -- more than the revisions by which an epoch can exceed what any caller saw of it
+local JUMP = 1048576        -- more revisions than an epoch can be ahead of its callers
 local SETTLE = 2000         -- ms that a new server waits for its workers
 
 function Epoch.reconcile(known)

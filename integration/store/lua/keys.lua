@@ -25,7 +25,7 @@
 -- pushed:<minute>          HASH    account -> pushes * 10^7 + their duration in ms                65 minutes
 -- source_requests:<hour>   HASH    taken:, refused:, lost:, checked:<source> -> requests           26 hours
 -- source:<name>            HASH    fields below                                                   unlimited
--- config:pending           HASH    digest of a pending configuration -> removed, until; JSON      60 s after the last look
+-- config:pending           HASH    digest of a pending configuration -> removed, until; JSON      60 s after its renewal
 -- config:accepted:<digest> STRING  set by an operator, or by a process that removed nothing in use 1 hour
 -- api_keys                 HASH    API key -> time of its latest use, to the hour                 unlimited
 -- alerts                   HASH    key of an active alert -> record, JSON                         while active
@@ -152,8 +152,8 @@ if not now then
 end
 
 local GRACE = 1500          -- ms that a wake-up may be under way before the sweep publishes it again
-local OUT_OF_ORDER = 15000  -- ms: a wake-up counts as lost when one that is later by this was taken. Wake-ups may
-                            -- change their order by less, since a process publishes some hundred a second
+local OUT_OF_ORDER = 15000  -- ms: a wake-up counts as lost when one published this much later was taken. Smaller
+                            -- changes of order are normal: a process publishes hundreds per second
 local TRIES = 3             -- publications at the interval GRACE; after them the interval doubles
 local PATIENCE = 30000      -- ms: the longest interval between two sweeps of a queue
 local CRASHES = 3           -- workers that may die while pushing a recall before it is set aside

@@ -65,7 +65,7 @@ if is_command('flush_counters') then
     redis.call('PEXPIRE', key, SERIES_KEPT)
   end
 
-  -- Losses that are further apart than SERIES are counted anew.
+  -- The count restarts when two losses are more than SERIES apart.
   function Counters.add_losses(key, number)
     local latest = tonumber(redis.call('HGET', key, 'lost'))
     if not latest or now - latest > SERIES then redis.call('HSET', key, 'losing', now, 'losses', 0) end

@@ -44,8 +44,8 @@ function Lookups.held_until(failure)
   return failure.holds == '1' and tonumber(failure['until']) or 0
 end
 
--- The time in `lookups` is a hint for drains, so it includes the source's wait. That in `lookups:<source>` does not:
--- new settings end the wait.
+-- The time in `lookups` is a hint for drains, so it includes the source's wait. The time in `lookups:<source>` does
+-- not, because new settings end the wait.
 function Lookups.due(source, id, at)
   redis.call('ZADD', P .. 'lookups', math.max(at, Lookups.held_until(Lookups.failure(source))), id)
   redis.call('ZADD', P .. 'lookups:' .. source, at, id)
@@ -105,7 +105,7 @@ if is_command('dismiss_parked', 'put_back_parked') then
     return done
   end
 
-  -- Let a dismissed event wait again. Return 0 if it is not dismissed.
+  -- Park a dismissed event again. Return 0 if it is not dismissed.
   function COMMANDS.put_back_parked(id)
     local at, key = redis.call('ZSCORE', P .. 'dismissed', id), P .. 'parked:' .. id
     if not at then return 0 end
@@ -169,7 +169,7 @@ if is_command('take_lookups', 'postpone_lookup', 'fail_lookups', 'end_lookup_fai
     return 1
   end
 
-  -- Lookups of the source succeed again. A failure about single records stays.
+  -- Clear the failure of a source whose lookups succeed again. A failure of single records stays.
   local function end_lookup_failure(source)
     if Lookups.failure(source).holds ~= '1' then return 0 end
     return redis.call('DEL', P .. 'lookup_failure:' .. source)

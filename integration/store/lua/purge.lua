@@ -1,8 +1,8 @@
 -- Removal of old records, in bounded steps, and erasure of a person's data.
 --
--- After an erasure the time of the customer's newest request is kept (P4: an older one must not be queued later), under
--- a keyed hash of the customer. It is removed as a cancellation's pointer is. Digests of known events (P5) contain
--- nothing of the events.
+-- An erasure keeps the time of the customer's newest request, under a keyed hash of the customer, because an older
+-- request must not be queued later (P4). It is removed at the age at which a cancellation's pointer is removed. Digests
+-- of known events (P5) contain no data of the events.
 
 if is_command('purge', 'forget_recall', 'forget_cancel', 'forget_lookup', 'forget_parked', 'forget_job') then
   -- Remove a recall and its index entries.

@@ -38,7 +38,7 @@ function Queue.clamp(q)
   end
 end
 
--- Return why the queue is stopped until somebody acts, "" when it is not.
+-- Return why the queue is stopped until an operator acts, "" when it is not.
 function Queue.stopped(q)
   local reason = Queue.get(q, 'stopped')
   return reason ~= '' and reason or Queue.get(q, 'account_removed')
@@ -62,7 +62,7 @@ function Queue.ready_at(q)
   return math.max(now, Queue.num(q, 'wait'), Queue.num(q, 'quiet'), paused, held, Epoch.settling())
 end
 
--- No entry lies further ahead than PATIENCE. The sweep takes one that does as planned before the clock was set back.
+-- No entry is further ahead than PATIENCE. An entry that is further ahead was planned before the clock was set back.
 function Queue.set_due(q, at)
   redis.call('ZADD', P .. 'due', math.min(at, now + PATIENCE), q.id)
 end
@@ -113,7 +113,7 @@ if is_command('sweep') then
     return untaken
   end
 
-  -- A wake-up is not lost while older ones are still being taken: all threads are busy.
+  -- While older wake-ups are still being taken, all threads are busy, and this wake-up is not lost.
   local function may_wait(id)
     local since = tonumber(redis.call('HGET', P .. 'queue:' .. id, 'wake_up_at')) or 0
     local taken = tonumber(redis.call('HGET', P .. 'store', 'taken')) or 0

@@ -59,7 +59,7 @@ function Newest.key(queue) return P .. 'queue:' .. queue .. ':newest' end
 
 local tombstones
 
--- Return whether the store has tombstones of erased customers. Asked once in a run.
+-- Return whether the store has tombstones of erased customers. The reply is cached for the run.
 local function has_tombstones()
   if tombstones == nil then tombstones = redis.call('EXISTS', P .. 'tombstones') == 1 end
   return tombstones
@@ -214,7 +214,7 @@ end
 
 local known_queues = {}
 
--- Return the queue of an account, false if it is not bound. Read once in a run.
+-- Return the queue of an account, false if it is not bound. The reply is cached for the run.
 local function queue_of(account)
   if known_queues[account] == nil then known_queues[account] = redis.call('HGET', P .. 'accounts', account) end
   return known_queues[account]
