@@ -36,7 +36,7 @@ log = structlog.get_logger("ringback.sweeper")
 
 SWEEP_SECONDS = 0.5
 STALLED_SECONDS = 60.0
-"""A step of the sweep takes less: its calls of the store have a time limit."""
+"""A step of the sweep takes less, because its calls to the store have a time limit."""
 PURGE_SECONDS = 60.0
 PURGE_SLICE_SECONDS = 0.1
 CHECK_IN_SECONDS = 60.0

@@ -47,7 +47,7 @@ LOCK_SECONDS = 2.0
 ANSWER_SECONDS = 30.0
 PROGRESS_SECONDS = 2.0
 TURN_SECONDS = 0.5
-"""The time that the server has for an answer when it is watched."""
+"""Time limit for the server's answer to the PING of `ticks`."""
 
 FLAGS = (
     *("--port", "0", "--unixsocketperm", "700", "--daemonize", "no"),
@@ -279,7 +279,7 @@ class EmbeddedStore:
         if _DAMAGED in tail:
             return (
                 f"{self.data_dir}: the store {how}, because its data are damaged; "
-                f"run `ringback store repair`. Its log: {tail}"
+                f"run: ringback store repair. Its log: {tail}"
             )
         return f"{self.data_dir}: the store {how}. Its log: {tail}"
 

@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from integration.store.token_queue import TokenQueues
 
 RESTORED: Final = "restored from a backup: queued recalls may be older than those in wolkvox"
-"""The reason of the pause of each queue until `ringback restore --confirm`."""
+"""Reason of each queue's pause between a restore and `ringback restore --confirm`."""
 
 MAGIC: Final = b"ringback backup 1\n"
 CHUNK: Final = 500
 PAUSE_MS: Final = 3000
-"""Writes are held back for this long; each chunk begins the time anew."""
+"""How long the server blocks writes. The pause restarts with each chunk of keys."""
 _RECORD: Final = struct.Struct(">IQI")
 _LENGTH: Final = struct.Struct(">I")
 _PREFIX: Final = PREFIX.encode()

@@ -78,7 +78,7 @@ def inspect(client: redis.Redis) -> StoreReport:
     except BusyLoadingError as error:
         raise StoreAwayError("the store is still loading its data; wait until it has finished") from error
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
-        reason = f"the store does not answer ({type(error).__name__}); check that it runs, and REDIS_URL"
+        reason = f"the store does not answer ({type(error).__name__}); check the server and REDIS_URL"
         raise StoreAwayError(reason) from error
     return replace(_report_of(info, config, layout), log_counts=log_counts)
 

@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 
 TEST_CALL = "a test call"
-"""Placeholder for the recall in flight during a test call; as TEST_CALL in lua/keys.lua."""
+"""Placeholder for the recall in flight during a test call. TEST_CALL in lua/keys.lua is the same."""
 QUIET = "quiet time: wolkvox may still be working on a call"
 HELD = "the store lost data, so calls that it has no record of may be running"
 UNTAKEN = "due, but no worker has taken it: check that workers are running"
 UNTAKEN_MS = 60_000
 """How long a wake-up may wait in the broker while all worker threads are busy."""
 UNTAKEN_PUBLICATIONS = 4
-"""How often a wake-up is published although idle threads do not take it: after 1.5, 3, 4.5 and 7.5 s."""
+"""Publications of a wake-up that no thread takes although some are idle: after 1.5, 3, 4.5 and 7.5 s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

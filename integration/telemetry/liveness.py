@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LOOK_SECONDS: Final = 1.0
 STALLED_LOOKS: Final = 10
 START_LOOKS: Final = 60
-"""The looks that a process has to start, before its first tick. It opens its connections in this time."""
+"""Looks allowed before the first tick of a process, which opens its connections in this time."""
 _PID = struct.Struct("=I")
 _PID_AT = 4
 _BYTES = _PID_AT + _PID.size

@@ -207,7 +207,7 @@ def test_a_stalled_process_that_is_pid_1_is_not_reported_as_killed(tmp_path, mon
     open_counter({"RINGBACK_LIVENESS_FILE": str(path)}).tick()
     monkeypatch.setattr(health_check, "LOOK_SECONDS", 0)
     monkeypatch.setattr(os, "kill", lambda pid, _signal: pytest.fail(f"{pid} is killed"))
-    with pytest.raises(UnhealthyError, match="is PID 1: run with --init"):
+    with pytest.raises(UnhealthyError, match="is PID 1; run the container with --init"):
         check_ticks(path)
 
 

@@ -84,7 +84,7 @@ if is_command('acquire', 'finish', 'sweep', 'begin_test_call', 'bind') then
     local paused = Queue.paused_until(q)
     if paused ~= 0 then return 'paused', Queue.get(q, 'paused'), paused end
     local held = Epoch.held_until(terms.lease_ms)
-    if held > now then return 'wait', 'the store lost data, and calls that it does not know of may be running', held end
+    if held > now then return 'wait', 'the store lost data, so calls that it has no record of may be running', held end
     if Queue.num(q, 'quiet') > now then return 'wait', 'quiet', Queue.num(q, 'quiet') end
     if Queue.num(q, 'wait') > now then return 'wait', Queue.get(q, 'wait_reason'), Queue.num(q, 'wait') end
     if terms.daily_limit and Queue.num(q, 'pushed') >= terms.daily_limit then

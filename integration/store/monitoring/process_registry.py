@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from integration.store.client import Store
 
 LIVES_SECONDS = 15.0
-"""How long a process counts as running after a heartbeat; as LIVES in lua/monitoring.lua."""
+"""How long a process counts as running after a heartbeat. LIVES in lua/monitoring.lua is the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

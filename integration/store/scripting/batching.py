@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 MOST_CALLS = 64
 MOST_BYTES = 512 * 1024
 PATIENCE_SECONDS = 0.4
-"""Calls that have waited longer than this when a round trip fails, fail with it. Together with the time limit
-of a round trip, this answers a sender within two seconds."""
+"""If a round trip fails, waiting calls that are older than this fail with it. Together with the time limit of
+a round trip, this ensures a response to the sender within two seconds."""
 IDLE_SECONDS = 0.05
 """A connection idle for longer is checked before use, because the store may have been restarted. So the first
 call after an unnoticed restart does not fail."""
@@ -79,7 +79,7 @@ class _Call:
     size: int
     called_at: float
     leads: bool = False
-    """Whether its caller makes the next round trip."""
+    """True if the caller of this call makes the next round trip."""
     reply: Any = None
     woken: threading.Lock = field(default_factory=threading.Lock)
 
