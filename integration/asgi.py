@@ -199,7 +199,7 @@ class WsgiBridge:
         environ = wsgi.wsgi_environ(scope, body)
         threads = self._threads_for(environ["PATH_INFO"])
         watch: asyncio.Future[None] | None = None
-        # Of a body over the limit, more may come: that is no client that leaves.
+        # After a body over the limit more data may arrive, which does not mean that the client has left.
         if threads.ends_with_client and len(body) <= MAX_BODY_BYTES:
             left = environ[wsgi.CLIENT_LEFT] = threading.Event()
             watch = asyncio.ensure_future(_watch_client(receive, left))

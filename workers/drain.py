@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("ringback.drain")
 
-# Then the queue waits behind other wake-ups. More calls would make the shares of many busy queues less equal.
-# Changing queues costs about as much as two calls.
+# After so many calls the queue waits behind other wake-ups. With more calls, many busy queues would get less
+# equal shares. Changing queues costs about as much as two calls.
 DRAIN_CALLS = 10
 DRAIN_SECONDS = 2.0
 # The limit while no other queue or lookup waits. A new wake-up would leave the queue idle for 50 ms.

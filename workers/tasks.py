@@ -64,7 +64,7 @@ def _prepare(**_: Any) -> None:
     """Create the worker before it connects to the broker. On a fatal error, print it and end the process."""
     global _worker  # noqa: PLW0603  (Celery's signals hand nothing on to its tasks)
     try:
-        # Celery asks for it later, and the first lines come before.
+        # Celery configures logging later, after the first lines.
         _set_up_logging()
         use_broker(os.environ)
         counter = open_counter(os.environ)

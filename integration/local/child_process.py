@@ -134,7 +134,7 @@ class _GuardianPipe:
             raise SpawnError(
                 "the guardian process was started without a pipe, so it cannot be used; start Ringback again"
             )
-        # It ends after this process, so nothing can wait for it. Mark it as reaped.
+        # The guardian ends after this process, so nothing waits for it. Mark it as reaped.
         process.returncode = 0
         return process.stdin
 

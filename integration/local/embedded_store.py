@@ -233,7 +233,7 @@ class EmbeddedStore:
 
     def ticks(self) -> int:
         """Send a PING. Return the number of times that the server has answered so far."""
-        # Not by redis-py: an error such as too many clients is an answer as well.
+        # redis-py is not used, because an error reply (too many clients) is an answer, too.
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(TURN_SECONDS)
             connection.connect(str(socket_path(self.data_dir)))

@@ -120,7 +120,8 @@ class Program:
     def _spawn(self) -> Child:
         inherited = [] if self.listener is None else [self.listener.fileno()]
         env = os.environ if self.env is None else self.env
-        # The file has no name and ends with both processes. /dev/fd: the child's descriptor.
+        # The file has no name and is deleted when both processes have ended. The child opens it by
+        # descriptor.
         with tempfile.TemporaryFile() as file:
             if self.counts_ticks:
                 self._counter = TickCounter(file.fileno())

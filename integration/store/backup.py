@@ -45,7 +45,7 @@ PAUSE_MS: Final = 3000
 _RECORD: Final = struct.Struct(">IQI")
 _LENGTH: Final = struct.Struct(">I")
 _PREFIX: Final = PREFIX.encode()
-# Not in a backup: messages of Celery, and what belongs to running processes and to sessions.
+# Excluded from backups: Celery messages, and keys of running processes and of sessions.
 _LEFT_OUT: Final = tuple(
     _PREFIX + name
     for name in (

@@ -44,7 +44,8 @@ SHORT_BODY_BYTES = 400
 _VARYING = re.compile(r"\d+|\ba{2,}\b")  # numbers, and words in the masked form of a text ("aaa")
 _RECORD_ID = re.compile(r"(?:rc|pk|dl)_[0-9a-z]+")
 DAY_MS = 24 * 3600 * 1000
-# What is removed by age: recalls by their final state, parked events, pointers of cancellations, jobs.
+# Records that are removed by age: recalls by their final state, parked events, pointers of cancellations,
+# jobs.
 PURGED = (*ENDS, "parked", "dismissed", "cancel_pointers", "jobs")
 
 

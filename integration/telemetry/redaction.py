@@ -41,7 +41,7 @@ _SECRET_WORDS = frozenset(
 )
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
-# Keys whose values are our own numbers, never a telephone number.
+# Keys whose values are Ringback's own numbers and never telephone numbers.
 _NUMBER_KEYS = re.compile(
     r"(?:.*_)?(?:ms|seconds|bytes|pid|port|line|lineno|count|generation|size|fence|step|seq)"
 )
@@ -49,7 +49,7 @@ _ID_KEYS = frozenset(
     {"id", "ids", "recall", "recalls", "recall_id", "delivery", "delivery_id", "queue", "queue_id", "by"}
     | {"parked_id", "task", "task_id", "event_id", "trace_id", "span_id", "request_id", "digest", "nonce"}
 )
-# The form of our own ids: rc_…, dl_…, or 16 to 64 hex digits with at least one letter.
+# The format of Ringback's ids: rc_…, dl_…, or 16 to 64 hex digits with at least one letter.
 _ID = re.compile(r"(?=[^a-z]*[a-z])(?:[a-z]{2}_[a-z0-9]{4,64}|[0-9a-f]{16,64})")
 
 
@@ -384,7 +384,7 @@ _WOLKVOX_DATE = (
     r"(?<![0-9+])20[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])"
     r"(?:[01][0-9]|2[0-3])(?:[0-5][0-9]){2}(?![0-9])"
 )
-# Our own ids and dates consist mostly of digits, but are not masked.
+# Ringback's ids and dates consist mostly of digits, but are not masked.
 _OPEN = rf"(?P<open>\b(?:rc|pk|lk)_[0-9a-z]{{12}}\b|{_DATE}|{_WOLKVOX_DATE})"
 _NUMBER = r"\d(?:[ ().-]{0,3}\d){5,}"
 
@@ -445,7 +445,7 @@ def harmless(value: Any) -> Any:
     """
     if not isinstance(value, str):
         return value
-    # Our own timestamps are the only long numbers that are kept.
+    # Ringback's timestamps are the only long numbers that are kept.
     if re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", value):
         return value
     return " ".join(mask_outbound(value).split())[:300]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from integration.store.client import Store
 
 ELECTED_SECONDS: Final = 30.0
-# The beginning of the keys of alerts that no configured rule asks for. No messages are sent for them.
+# Key prefix of built-in alerts, which no configured rule defines. No messages are sent for them.
 BUILT_IN: Final = "built-in/"
 HOLD_SECONDS: Final = 60.0
 

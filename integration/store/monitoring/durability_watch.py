@@ -79,8 +79,8 @@ class DurabilityWatch:
     def _is_log_missing(self, report: StoreReport) -> bool:
         if report.log_counts is not None:
             return not report.log_counts
-        # An older server. What was before the first look is unknown: any rewrite may be the first one. A
-        # failed one says nothing then, because its log may have counted for long.
+        # An older server does not disclose this. At the first check, a running rewrite may be the first one
+        # of the log. A failed rewrite proves nothing then, because the log may have been complete before.
         if self._log_is_missing is None:
             return report.log_is_rewritten
         return self._log_is_missing and (report.log_is_rewritten or report.rewrite_failed)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from integration.config.source_models import Lookup
     from integration.store.client import Store
 
-# A failure about single records is over when it is not reported again. The same as in parked.lua.
+# A failure of single records ends when it is not reported again for this long. The same as in parked.lua.
 OUTDATED_MS: Final = 120_000
 
 
@@ -104,7 +104,7 @@ class LookupStatusStore:
 
 
 def _failure(fields: Mapping[str, str], lookup: Lookup, now_ms: int) -> LookupFailure | None:
-    # A failure of other settings is over: the next lookup tries the new ones.
+    # A failure with other settings does not count, because the next lookup uses the new settings.
     if not fields or fields["settings"] != lookup.digest:
         return None
     is_held, until = fields["holds"] == "1", int(fields["until"])
