@@ -137,9 +137,9 @@ class LookupRunner:
         )
 
     def _admit(self, stored: StoredEvents, found: LookupResult) -> float | None:
-        """Replace the events by their plans. Return the seconds that some of them wait again, or None.
+        """Replace the events by their plans. Return the seconds to wait if some events wait again, else None.
 
-        Those whose record could not be read wait, and are parked after MOST_TRIES.
+        An event whose record could not be read waits again, and is parked after MOST_TRIES.
         """
         failures = [found.failed.get(event.lookup_id or "") for event in stored.events]
         now = utc_now()

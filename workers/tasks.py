@@ -38,7 +38,7 @@ _worker: Worker | None = None
 
 @shared_task(name=DRAIN, ignore_result=True)
 def drain(queue: str, number: int) -> None:
-    """Drain the queue with this id. `number` identifies the wake-up."""
+    """Drain the queue with the id `queue`. `number` identifies the wake-up."""
     if _worker is not None:
         _worker.take(WakeUp(queue, number))
 

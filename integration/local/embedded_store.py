@@ -168,7 +168,7 @@ def _write_pid(file: IO[str], pid: int) -> None:
 
 
 def log_progress(text: str) -> None:
-    """Log the progress of a slow start."""
+    """Log how far the server has started, given as text."""
     log.info("the embedded store is starting", progress=text)
 
 

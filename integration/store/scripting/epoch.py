@@ -1,7 +1,7 @@
 """The store's epoch and revision as last seen by this process, to detect a loss of data.
 
-The embedded store also saves them in a file. The file detects an old copy of the data that was restored while
-no process ran. It is kept outside the store's folder, so that a restore of the folder does not restore the
+If a path is set, they are also saved in a file. The file detects an old copy of the data that was restored
+while no process ran. Keep it outside the store's folder, so that a restore of the folder does not restore the
 file.
 """
 
