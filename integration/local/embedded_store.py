@@ -99,7 +99,7 @@ def find_server(path: str | None = None) -> str:
 
 
 def _prepare_folder(folder: Path) -> None:
-    """Create the folder with mode 700. Raise EmbeddedError if other users can access it."""
+    """Create the folder with mode 700. Raise EmbeddedError if it is not usable or not private."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = folder.stat()

@@ -135,7 +135,7 @@ class DeliveryLog:
         return DeliveryLogPage(items=tuple(found), next=None)
 
     def rejected(self, place: str) -> LoggedDelivery:
-        """Return the rejected delivery at this place. Raise UnknownError, StoreAwayError."""
+        """Return the rejected delivery at this place. Raise UnknownError if there is none, or StoreAwayError."""
         try:
             at, stream = _read_place(place)
         except ValueError:
@@ -147,7 +147,7 @@ class DeliveryLog:
         return _arrival(stream, *rows[0])
 
     def delivery(self, delivery_id: str) -> StoredDelivery:
-        """Return a delivery with its body. Raise UnknownError if the body has expired, StoreAwayError."""
+        """Return a delivery with its body. Raise UnknownError if the body was deleted, or StoreAwayError."""
         found = self.many([delivery_id])
         if not found:
             raise UnknownError(

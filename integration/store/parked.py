@@ -91,7 +91,7 @@ class ParkedStore:
         return bool(self._store.call("put_back_parked", parked))
 
     def get(self, parked: str) -> dict[str, str]:
-        """Return the record of one parked event. Raise UnknownError, StoreAwayError."""
+        """Return the record of a parked event. Raise UnknownError if there is none, or StoreAwayError."""
         record = self.many([parked]).get(parked)
         if record is None:
             raise UnknownError("no such parked event: its id is wrong, or it was remapped or deleted")

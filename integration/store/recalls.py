@@ -111,7 +111,7 @@ class RecallStore:
         self.search = RecallSearch(store)
 
     def get(self, recall_id: str) -> Recall:
-        """Return one recall. Raise UnknownError, StoreAwayError."""
+        """Return the recall with this id. Raise UnknownError if there is none, or StoreAwayError."""
         record = self._store.guarded(
             lambda: self._store.client.hgetall(self._store.key(f"recall:{recall_id}"))
         )
