@@ -135,7 +135,7 @@ class DeliveryLog:
         return DeliveryLogPage(items=tuple(found), next=None)
 
     def rejected(self, place: str) -> LoggedDelivery:
-        """Return the rejected delivery at this place. Raise UnknownError if there is none, or StoreAwayError."""
+        """Return a rejected delivery by its place. Raise UnknownError if there is none, StoreAwayError."""
         try:
             at, stream = _read_place(place)
         except ValueError:
