@@ -336,9 +336,7 @@ def test_who_waited_too_long_when_a_trip_fails_is_told_so_and_the_others_wait_on
     late = AtOnce(*[lambda: ours.call("take_messages", 1)] * 3)
     wait_until(lambda: len(batcher._waiting) == 8)
     breaks.set()
-    assert [str(told) for told in early.result()] == [
-        "an earlier call did not answer an earlier call in time"
-    ] * 5
+    assert [str(told) for told in early.result()] == ["the store did not answer an earlier call in time"] * 5
     assert late.result() == ["done"] * 3
     assert isinstance(first.result()[0], StoreAwayError)
     assert trips == [1, 3]
