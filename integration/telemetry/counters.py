@@ -59,7 +59,7 @@ class Counters:
         self._lock = threading.Lock()
         self._tables: Counted = defaultdict(dict)
         self._wake: Callable[[], None] = _nothing
-        _flusher.add(self)
+        _instances.add(self)
 
     def wake_with(self, wake: Callable[[], None]) -> None:
         """Register a callback for the first count after a flush."""
@@ -135,11 +135,11 @@ def _observed(scale: Scale, seconds: float) -> tuple[tuple[str, str, int], ...]:
     )
 
 
-_flusher: weakref.WeakSet[Counters] = weakref.WeakSet()
+_instances: weakref.WeakSet[Counters] = weakref.WeakSet()
 
 
 def _forked() -> None:
-    for counters in _flusher:
+    for counters in _instances:
         counters.begin_anew()
 
 

@@ -192,7 +192,7 @@ GUARDS = (
     mutant(
         "losses of a sender that does not send again",
         "nobody learns that deliveries are lost",
-        _INTAKE.value("_count", "lost", to="False"),
+        _INTAKE.value("_count_result", "lost", to="False"),
         "test_lost_deliveries.py::test_over_the_rate_a_sender_that_does_not_resend_loses_deliveries",
     ),
     mutant(
