@@ -128,7 +128,7 @@ def _prepare_socket_folder(folder: Path) -> None:
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & OPEN_TO_OTHERS:
         raise EmbeddedError(
-            f"{folder}: other users can access this folder; remove it, or use a shorter data folder"
+            f"{folder}: not a private folder of this user; remove it, or use a shorter data folder"
         )
 
 

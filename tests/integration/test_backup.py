@@ -176,7 +176,7 @@ def test_only_the_owner_may_read_the_file_and_no_file_is_overwritten(tmp_path, s
     finally:
         os.umask(before)
     assert (tmp_path / "backup").stat().st_mode & 0o777 == 0o600
-    with pytest.raises(BackupError, match="exists already"):
+    with pytest.raises(BackupError, match="already exists"):
         write_backup(raw(store), tmp_path / "backup", NOW)
 
 
@@ -191,7 +191,7 @@ def test_only_the_owner_may_read_the_file_and_no_file_is_overwritten(tmp_path, s
 )
 def test_a_file_that_cannot_be_written_is_an_error_with_its_reason(tmp_path, services, store, name, reason):
     (tmp_path / "afile").touch()
-    with pytest.raises(BackupError, match=rf"cannot be written: {reason}\. Name a file in a folder"):
+    with pytest.raises(BackupError, match=rf"cannot be written: {reason}\. Choose an existing folder"):
         write_backup(raw(store), tmp_path / name, NOW)
 
 
@@ -241,7 +241,7 @@ def test_a_damaged_file_restores_nothing(tmp_path, services, store, other, damag
     file = tmp_path / "backup"
     write_backup(raw(store), file, NOW)
     file.write_bytes(damage(file.read_bytes()))
-    with pytest.raises(BackupError, match=r"damaged or cut off|not a backup"):
+    with pytest.raises(BackupError, match=r"damaged or incomplete|not a Ringback backup"):
         restore_backup(raw(other), file)
     assert other.keys("*") == []
 
@@ -254,7 +254,7 @@ def test_a_backup_of_another_layout_is_refused_with_the_version_to_use(
     write_backup(raw(store), tmp_path / "backup", NOW)
     monkeypatch.undo()
     assert read_header(tmp_path / "backup").version == "9.1.0"
-    with pytest.raises(BackupError, match=r"restore it with Ringback 9\.1\.0"):
+    with pytest.raises(BackupError, match=r"Restore it with Ringback 9\.1\.0"):
         restore_backup(raw(other), tmp_path / "backup")
     assert other.keys("*") == []
 
