@@ -1,1 +1,1 @@
-"""Values and pure functions: no I/O, no clock."""
+"""Values and pure functions of Ringback's field. The package does no I/O and reads no clock."""

@@ -1,4 +1,4 @@
-"""An account: one wolkvox operation with its server, token, time zone, limits and calling hours."""
+"""Accounts: the settings of one wolkvox operation, its pauses, and the days of its quota."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ DIAL_FORMAT_WORDS = (
     "a text with a placeholder {national}, {dial} or {e164}, such as 9{national}; at most 64 characters"
 )
 COUNTRY_WORDS = 'the code of a country with telephones, such as "CO"'
-COUNTRIES_WORDS = 'a list of country codes of two capital letters such as ["CO"] (default: by dial_format)'
+COUNTRIES_WORDS = (
+    'a list of country codes of two capital letters such as ["CO"] '
+    "(default: country, or all if dial_format writes the country code)"
+)
 
 CountryCode = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
 
@@ -46,11 +49,11 @@ def _server(text: str) -> str:
 
 
 class CallingHours(Table):
-    """When customers may be called, in the account's time zone.
+    """The hours in which customers may be called, in the account's time zone.
 
     `windows` has seven entries, Monday first. Each entry is a tuple of (from, to) with from < to, sorted and
     not touching. A `to` of 00:00 means midnight at the end of that day. `holidays` is a country code of the
-    `holidays` package, whose public holidays are closed, or None.
+    package `holidays`, whose public holidays are closed, or None.
     """
 
     windows: tuple[tuple[Window, ...], ...] = Field(min_length=7, max_length=7)
@@ -58,7 +61,7 @@ class CallingHours(Table):
 
 
 class Account(Table):
-    """One wolkvox operation: server, token, time zone, limits and calling hours."""
+    """An `[accounts.NAME]` table: the server, token, time zone, limits and hours of a wolkvox operation."""
 
     name: Name
     server: Annotated[str, AfterValidator(_server)] | None = Field(
@@ -109,37 +112,37 @@ class Account(Table):
     @model_validator(mode="after")
     def _server_or_base_url(self) -> Account:
         if (self.server is None) == (self.base_url is None):
-            found = "missing, and so is base_url" if self.server is None else "set beside base_url"
+            found = "missing, and so is base_url" if self.server is None else "set in addition to base_url"
             raise invalid("exactly one of server and base_url", found, key="server")
         return self
 
     @property
     def endpoint(self) -> str:
-        """The base URL before `/api/v2/…`, without a trailing slash."""
+        """The base URL of wolkvox, to which `/api/v2/…` is appended. It has no trailing slash."""
         if self.base_url is not None:
             return self.base_url.rstrip("/")
         return f"https://wv{self.server}.wolkvox.com"
 
     @property
     def latest_write_seconds(self) -> float:
-        """D: the longest time after a claim, in seconds, at which the request may still be written."""
+        """The longest time between a claim and the start of its request, in seconds."""
         return min(self.timeout_seconds, LATEST_WRITE_SECONDS)
 
     @property
     def lease_seconds(self) -> float:
-        """L: how long a claim locks the queue, in seconds. No call can last longer than this."""
+        """The time for which a claim locks the queue, in seconds. It is longer than any call."""
         longest = max(self.latest_write_seconds + self.server_limit_seconds, self.timeout_seconds)
         return longest + GUARD_SECONDS
 
     @property
     def quiet_seconds(self) -> float:
-        """How long wolkvox may still process a call after it was sent, in seconds, with a safety margin."""
+        """The time for which wolkvox may process a call after it was sent, in seconds, with a margin."""
         return self.server_limit_seconds + GUARD_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A pause of an account: the user or API key that made it ("" if unknown), and since when (aware)."""
+    """A pause of an account. `by` is the user or API key, "" if unknown, and `since` is aware."""
 
     by: str
     since: datetime

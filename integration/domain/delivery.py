@@ -1,7 +1,4 @@
-"""Delivery, Event, Answer, ErrorAnswer, Reply: webhook requests and the responses to them. Frozen values.
-
-A delivery holds the bytes exactly as they arrived. An event is one thing that happened, inside a delivery.
-"""
+"""Webhook requests, their events, and the responses to them. All values are frozen."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ The query string is stored with the headers, so that `delivery.query` is known w
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One webhook request, as it arrived.
+    """One webhook request, with the bytes of its body exactly as they arrived.
 
     `url` is the full URL as the sender signed it (scheme, host, path, query), or `public_url` if that is
     configured. The names in `headers` are normalized by `header_name`; the values of a repeated header are
@@ -50,14 +47,14 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One thing that happened, inside a delivery.
+    """One thing that happened in the CRM. A delivery has one or more events.
 
     `data` is the variable `event` of templates (JSON values only). `dedup_key` is the sender's id of the
-    event, the same when it is sent again. If it is None, an event with the same body is a duplicate only
-    while it equals the newest request of its customer. `occurred_at` is the CRM's time of the event, aware,
-    or None. `lookup_id` is the record to read before mapping (a HubSpot contact), if the source supports
-    look-ups. `record_id` is the CRM's id of the record that the event is about; users search by it. `place`
-    is the event's index in its delivery, from 0.
+    event, which is equal when the event is sent again. If it is None, an event is a duplicate while its body
+    equals the newest request of its customer. `occurred_at` is the CRM's time of the event, aware, or None.
+    `lookup_id` is the record to read before mapping, if the source has a lookup. `record_id` is the CRM's id
+    of the record that the event is about; users search by it. `place` is the event's index in its delivery,
+    from 0.
     """
 
     data: Any = field(repr=False)
@@ -72,8 +69,8 @@ class Event:
 class Answer:
     """The result of a verified delivery, as it is stored and returned to the sender.
 
-    `delivery` is the delivery's id, or the id of the first one for a repeated delivery. `recalls` holds
-    recall ids in the order of the events. The numbers count events.
+    `delivery` is the delivery's id, or the id of the first one for a repeated delivery. `recalls` has the ids
+    of recalls in the order of the events. The other fields count events.
     """
 
     delivery: str
@@ -87,7 +84,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorAnswer:
-    """The response to a rejected delivery: the HTTP status and one sentence for the sender."""
+    """The response to a rejected delivery: the HTTP status, and one sentence for the sender."""
 
     status: int
     title: str
@@ -97,7 +94,7 @@ class ErrorAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """An HTTP response, ready to be sent."""
+    """An HTTP response with status, headers and body."""
 
     status: int
     body: bytes
@@ -109,7 +106,7 @@ class Reply:
 def header_name(name: str) -> str:
     """Return a header's name in lower case, as deliveries store it.
 
-    Names with `_` do not occur in a delivery. The web drops them, because WSGI cannot tell `_` from `-`.
+    The web drops headers with `_` in their name, because WSGI does not distinguish `_` from `-`.
     """
     return name.lower()
 
@@ -117,9 +114,10 @@ def header_name(name: str) -> str:
 def signed_url(
     public_url: str | None, headers: Mapping[str, str], *, scheme: str, path: str, query: str
 ) -> str:
-    """Return the URL that the sender signed: `public_url`, else one built from the request.
+    """Return the URL that the sender signed: `public_url`, else the URL of the request.
 
-    `X-Forwarded-Proto` and `X-Forwarded-Host` are trusted: a wrong URL only makes the signature fail.
+    `X-Forwarded-Proto` and `X-Forwarded-Host` are used without a check, because a wrong URL only makes the
+    signature invalid.
     """
     if public_url is not None:
         return f"{public_url}?{query}" if query and "?" not in public_url else public_url
@@ -138,5 +136,5 @@ def headers_of(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def delivery_id(unique: str) -> str:
-    """Return a delivery's id, built from a unique text."""
+    """Return the id of a delivery for a unique text."""
     return f"dl_{unique}"

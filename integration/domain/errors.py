@@ -37,7 +37,7 @@ ENVIRONMENT: Final = "environment"
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One error in the configuration: the place, the value found, the values allowed."""
+    """One fault in the configuration: its file and key, the value found, and the values allowed."""
 
     file: str
     key: str
@@ -45,12 +45,12 @@ class Fault:
     allowed: str
 
     def __str__(self) -> str:
-        """Return the fault as one line."""
+        """Return the fault on one line."""
         return f"{self.file}: {invalid_value(self.key, self.found, self.allowed)}"
 
 
 class ConfigError(RingbackError):
-    """The configuration is invalid and not used. `faults` lists every reason."""
+    """The configuration is invalid and not used. `faults` has every fault."""
 
     def __init__(self, faults: tuple[Fault, ...]) -> None:
         super().__init__("\n".join(str(fault) for fault in faults))
@@ -76,7 +76,7 @@ class UnmappableError(RingbackError):
 
 
 class ConflictError(RingbackError):
-    """An action is not possible in the recall's current state, which is in `state`."""
+    """An action is not possible in the recall's current state `state`."""
 
     def __init__(self, state: str, message: str) -> None:
         super().__init__(message)
@@ -134,10 +134,10 @@ class TooMuchWorkError(RingbackError):
 
 
 class WorkOverranError(RingbackError):
-    """A piece of work was killed, because it took longer than `seconds` (status 422)."""
+    """A preview or a search was stopped because it took longer than `seconds` (status 422)."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"it took longer than {seconds:g} s")
+        super().__init__(f"the work took longer than {seconds:g} s")
         self.seconds = seconds
 
 
@@ -146,7 +146,7 @@ class WorkFailedError(RingbackError):
 
 
 class ClientLeftError(RingbackError):
-    """The client closed its connection before it had an answer. Nobody sees this error."""
+    """The client closed its connection before the answer. No response is sent."""
 
 
 # --- nobody must act: retry later ------------------------------------------------------------
@@ -159,7 +159,7 @@ class StoreAwayError(RingbackError):
 
 
 class ForkServerFailedError(RingbackError):
-    """The process that runs previews and searches failed. The next work starts another one (status 503)."""
+    """The process that runs previews and searches failed (status 503). The next one starts a new process."""
 
     retry_after_seconds = 5
 

@@ -1,6 +1,6 @@
-"""Types for the fields of configuration models, and texts that describe the values each type accepts.
+"""Types for the fields of configuration models, and descriptions of the values that each type accepts.
 
-An invalid value raises an error whose message is that text. No message quotes a secret.
+The error for an invalid value contains the description. It never quotes a secret.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class ValidationIssue:
     """An invalid value of a configuration key.
 
     `place` is the path to the value from the table that is validated (texts are keys, numbers are indexes
-    from 0). `allowed` describes the accepted values. `found` replaces the default description of the
-    value, and quotes no secret.
+    from 0). `allowed` describes the accepted values. `found` replaces the default description of the value,
+    and quotes no secret.
     """
 
     place: tuple[str | int, ...]
@@ -60,7 +60,7 @@ class ValidationIssue:
 
 
 def invalid(allowed: str, found: str | None = None, *, key: str = "") -> PydanticCustomError:
-    """Return the validation error for a value that is not `allowed`.
+    """Return pydantic's error for an invalid value. `allowed` describes the accepted values.
 
     `found` replaces the default description of the value, and must not quote a secret. `key` is the key to
     report if the error concerns a whole table.
@@ -82,8 +82,9 @@ def _known_zone(name: object) -> ZoneInfo:
 def _similar_zone(name: str) -> str | None:
     """Return the time zone with a similar city, or None.
 
-    Only the city is compared, because whole names of one continent are similar. Etc/GMT-5 is no suggestion:
-    its sign is the opposite of the common one (https://data.iana.org/time-zones/tzdb/etcetera).
+    Only the cities are compared, because the names of one continent are all similar. Zones such as Etc/GMT-5
+    are never suggested: their sign is the opposite of the common one
+    (https://data.iana.org/time-zones/tzdb/etcetera).
     """
     known = sorted(zone for zone in available_timezones() if "/" in zone and not zone.startswith("Etc/"))
     cities = {zone: zone.rpartition("/")[2].casefold() for zone in known}
@@ -111,7 +112,7 @@ def _not_bool(value: object) -> object:
 
 
 def one_or_more(value: object) -> object:
-    """Return a single text as a tuple of one text, and any other value unchanged."""
+    """Return a single text or secret as a tuple with one item, and any other value unchanged."""
     return (value,) if isinstance(value, str | SecretStr) else value
 
 
@@ -123,7 +124,10 @@ def _not_empty(secret: SecretStr) -> SecretStr:
 
 def _fits_header(secret: SecretStr) -> SecretStr:
     if not re.fullmatch(r"[!-~]+", _not_empty(secret).get_secret_value()):
-        raise invalid(HEADER_TEXT_WORDS, "a text with spaces, line ends or other characters")
+        raise invalid(
+            HEADER_TEXT_WORDS,
+            "a text with spaces, line breaks or other characters that are not visible ASCII",
+        )
     return secret
 
 
@@ -134,7 +138,7 @@ def _fits_path(secret: SecretStr) -> SecretStr:
 
 
 def is_this_machine(host: str) -> bool:
-    """Return True if a host name or address is a loopback address."""
+    """Return True if a host name or an IP address is a loopback address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -187,12 +191,12 @@ def _site(text: str) -> str:
 
 def _password_hash(secret: SecretStr) -> SecretStr:
     if not is_sound(secret.get_secret_value()):
-        raise invalid(HASH_WORDS, "a text that is not such a hash")
+        raise invalid(HASH_WORDS, "a text that is not an argon2id hash in these limits")
     return secret
 
 
 def roles_by_group(value: object) -> object:
-    """Return the table unchanged. Raise an error if one of its values is not a role."""
+    """Return a table of roles unchanged. Raise pydantic's error if it is empty or has an unknown role."""
     if not isinstance(value, dict) or not value or not set(map(str, value.values())) <= set(get_args(Role)):
         raise invalid(ROLES_WORDS)
     return value
@@ -224,6 +228,6 @@ Window = tuple[time, time]
 
 
 class Table(BaseModel):
-    """Base class of configuration tables: frozen, and unknown keys are errors."""
+    """Base class of the models of configuration tables. They are frozen and accept no unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)

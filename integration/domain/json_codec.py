@@ -1,4 +1,4 @@
-"""Parsers for JSON texts: those that the store returns, and those of senders."""
+"""Parse JSON texts of the store and of senders."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ _ESCAPE = re.compile(
 
 
 def read_json(text: str) -> Any:
-    """Return the value of a JSON text from the store. Bytes that are not UTF-8 become surrogates."""
+    """Return the value of a JSON text from the store. Invalid UTF-8 becomes surrogates."""
     return orjson.loads(text.encode("utf-8", "surrogateescape"))
 
 
 def parse_json(text: bytes) -> Any:
-    """Return the value of a sender's JSON text (RFC 8259, UTF-8) of at most MAX_JSON_DEPTH levels.
+    """Return the value of a sender's JSON text (RFC 8259, UTF-8).
 
-    An integer beyond 64 bits becomes a text of its digits, because rounding would change a customer's id. The
-    last of repeated keys wins. A lone surrogate becomes U+FFFD. Raise UnreadableError, also for `NaN`,
-    `Infinity` and numbers outside the range of double precision.
+    An integer beyond 64 bits becomes a text of its digits, because a rounded number would be another
+    customer's id. The last of repeated keys wins. A lone surrogate becomes U+FFFD. Raise UnreadableError for
+    invalid JSON, more than MAX_JSON_DEPTH levels, `NaN`, `Infinity` and numbers outside the range of double
+    precision.
     """
     if not text.strip():
         raise UnreadableError("body", "empty", "JSON")
@@ -52,7 +53,7 @@ def _loaded(text: bytes) -> Any:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise UnreadableError(
-            f"body, line {error.lineno}, column {error.colno}", "something that is not JSON", "JSON in UTF-8"
+            f"body, line {error.lineno}, column {error.colno}", "invalid JSON", "JSON in UTF-8"
         ) from None
 
 

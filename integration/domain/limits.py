@@ -1,8 +1,7 @@
-"""The limits of everything that strangers send: one module for every reader of untrusted input.
+"""Limits for untrusted input.
 
-Webhooks, `/v1`, forms of the dashboard, samples in the studio, XML, multipart bodies and the answers of an
-identity provider are read within these limits. Templates have limits of their own, in
-`integration.mapping.expressions.data`.
+They apply to webhooks, `/v1`, forms of the dashboard, samples in the studio, XML, multipart bodies and the
+responses of an identity provider. The limits of templates are in `integration.mapping.expressions.data`.
 """
 
 from __future__ import annotations

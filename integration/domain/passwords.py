@@ -1,8 +1,4 @@
-"""Argon2id hashes of the dashboard users' passwords.
-
-Verification is expensive by design, so that only a few run at once. It takes the same time for unknown
-users, so that timing does not reveal which users exist.
-"""
+"""Argon2id hashes of the passwords of dashboard users."""
 
 from __future__ import annotations
 
@@ -36,18 +32,18 @@ _HASHER: Final = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=
 
 
 class BusyError(RingbackError):
-    """Too many passwords are being verified at the moment."""
+    """Too many passwords are being verified. The caller may try again after some seconds."""
 
 
 def hashed(password: str) -> str:
-    """Return the hash of a password. Raise ValueError if the password is too short or too long."""
+    """Return the argon2id hash of a password. Raise ValueError if the password is too short or too long."""
     if not SHORTEST <= len(password) <= LONGEST:
         raise ValueError(PASSWORD_WORDS)
     return _HASHER.hash(password)
 
 
 def is_sound(text: str) -> bool:
-    """Return True if a text is an argon2id hash whose cost is within the limits."""
+    """Return True if a text is an argon2id hash whose cost in memory and rounds is accepted."""
     try:
         parameters = extract_parameters(text)
     except InvalidHashError:
@@ -57,17 +53,20 @@ def is_sound(text: str) -> bool:
 
 
 class Verifier:
-    """Verifies passwords, `at_once` at a time. Further calls wait for up to `patience_seconds`."""
+    """Verifies passwords, at most `at_once` at a time, because each verification needs much memory.
+
+    Further calls wait for up to `patience_seconds`.
+    """
 
     def __init__(self, *, at_once: int = 2, patience_seconds: float = 2.0) -> None:
         self._places = threading.BoundedSemaphore(at_once)
         self._patience_seconds = patience_seconds
 
     def right(self, password: str, hash_: str | None, others: Iterable[str]) -> bool:
-        """Return True if `password` matches `hash_`. Raise BusyError.
+        """Return True if `password` matches `hash_`. Raise BusyError if too many calls wait.
 
-        With `hash_=None` (unknown user) a dummy hash is verified, so that timing reveals nothing. It costs
-        as much as the most expensive hash in `others`, which are the hashes of all users.
+        With `hash_=None` (unknown user) a dummy hash is verified, so that the time does not reveal which
+        users exist. It costs as much as the most expensive hash in `others`, the hashes of all users.
         """
         with self._place():
             return _matches(password[: LONGEST + 1], hash_ or _decoy(others)) and hash_ is not None
@@ -91,7 +90,7 @@ def _matches(password: str, hash_: str) -> bool:
 
 
 def _decoy(others: Iterable[str]) -> str:
-    """Return a hash that no password matches, as expensive to verify as the most expensive of `others`."""
+    """Return a hash that matches no password and costs as much as the most expensive of `others`."""
     highest = max((extract_parameters(each) for each in others), key=_cost, default=None)
     cost = (highest.memory_cost, highest.time_cost, highest.parallelism) if highest else (19 * 1024, 2, 1)
     salt, digest = (base64.b64encode(secrets.token_bytes(size)).decode().rstrip("=") for size in (16, 32))
@@ -103,5 +102,5 @@ def _cost(parameters: Parameters) -> int:
 
 
 def table(name: str, role: str, hash_: str) -> str:
-    """Return a user as a TOML table of the configuration."""
+    """Return the `[users.NAME]` table of a user as TOML."""
     return f'\n[users.{name}]\npassword = "{hash_}"\nrole = "{role}"\n'

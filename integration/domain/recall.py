@@ -1,4 +1,4 @@
-"""Recalls (requests to wolkvox for a callback), their states and their push attempts."""
+"""Recalls (callbacks that wolkvox is asked to make), their states and their push attempts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class State(StrEnum):
-    """The state of a recall. All states but `queued` and `pushing` are final."""
+    """The state of a recall. All states except `queued` and `pushing` are final."""
 
     QUEUED = "queued"
     PUSHING = "pushing"
@@ -28,7 +28,7 @@ ENDS = tuple(state for state in State if state not in {State.QUEUED, State.PUSHI
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecallRequest:
-    """A recall before it is enqueued.
+    """A recall before it is stored and queued.
 
     `recall_date` is the date to send to wolkvox, after the schedule's rules. `requested_date` is the date
     that the CRM sent. Both are aware and in the account's zone. `version` is the CRM's time of the request,
@@ -50,7 +50,7 @@ class RecallRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelRequest:
-    """A cancellation: recalls queued for this campaign and customer are not pushed."""
+    """A request to cancel the queued recalls of a customer in a campaign."""
 
     account: str
     campaign_id: str
@@ -87,7 +87,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One change of a recall's state: its time (aware, UTC), the new state and the reason."""
+    """A change of a recall's state: its time (aware, UTC), the new state and the reason."""
 
     at: datetime
     state: State

@@ -1,8 +1,8 @@
-"""Build recall filters from what a user searched for and from the query parameters of a URL. Pure.
+"""Build recall filters from a search text and from the query parameters of a URL. Pure.
 
 The search box accepts a recall's id, a telephone number in any notation, a customer's id, or a record id of
-the CRM. The kind is detected from the text. A telephone number or a customer's id never stands in a URL: a
-URL has the id of a stored search.
+the CRM, and detects which it is. URLs contain the id of a stored search, never a telephone number or a
+customer's id.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ _ID: Final = re.compile(r"(?:rc|dl|pk)_[0-9a-z]+")
 
 
 def plain_id(text: str) -> str:
-    """Return an id in one spelling: `052.123.456` as `52123456`. A text that is no number is unchanged.
+    """Return an id without separators if it is a number: `052.123.456` becomes `52123456`.
 
-    The search of the store does the same (Find.plain_id in store/lua/recalls.lua).
+    Other texts are unchanged. The store's search has the same rule (Find.plain_id in store/lua/recalls.lua).
     """
     found = SPELLED_NUMBER.fullmatch(text)
     return re.sub(r"\D", "", text).lstrip("0") or "0" if found else text
@@ -49,7 +49,7 @@ def plain_id(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SearchTerm:
-    """What a user searches for. `telephones` has the meaning that it has in `Filter`."""
+    """The term of a search. `telephones` has the same meaning as in `Filter`."""
 
     text: str = field(repr=False)
     telephones: tuple[str, ...] = field(repr=False)
@@ -57,18 +57,18 @@ class SearchTerm:
 
     @property
     def is_id(self) -> bool:
-        """True for an id of Ringback, or the start of one. It names no person."""
+        """True for an id of Ringback, or the start of one. Such a term does not identify a person."""
         return _ID.fullmatch(self.text.lower()) is not None
 
     @property
     def filter_fields(self) -> dict[str, Any]:
-        """The fields of `Filter` that match the recalls that the term is about."""
+        """The fields of `Filter` with which recalls match the term."""
         if _RECALL_ID.fullmatch(self.text.lower()):
             return {"prefix": self.text.lower()}
         return {"about": self.text, "telephones": self.telephones}
 
     def is_in(self, value: Any) -> bool:
-        """Return whether a JSON value holds the term: as a whole text or number, or as a telephone number."""
+        """Return True if a JSON value has the term as a whole text or number, or as a telephone number."""
         if isinstance(value, dict):
             return any(map(self.is_in, value.values()))
         if isinstance(value, list):
@@ -96,9 +96,9 @@ _ALIKE: Final = 4
 
 
 def search_term(text: str, accounts: Iterable[Account], *, whole: bool) -> SearchTerm:
-    """Return the term for a text from the search box. With `whole`, the end of a number matches nothing.
+    """Return the term for a text from the search box. With `whole`, only whole numbers match.
 
-    Masked numbers could be found digit by digit if a user who sees them masked could search by their ends.
+    A user who sees masked numbers needs `whole`: a search by the end of a number would reveal its digits.
     """
     text, accounts = text.strip()[:LONGEST], tuple(accounts)
     telephones = whole_numbers(text, accounts) if whole else endings(text, accounts)
@@ -107,9 +107,10 @@ def search_term(text: str, accounts: Iterable[Account], *, whole: bool) -> Searc
 
 @dataclass(frozen=True, slots=True)
 class FilterQuery:
-    """The filter of a URL, the texts of its parameters, and the names of parameters with an invalid value.
+    """The filter of a URL with its parameters.
 
-    `searched` is the text of the URL's stored search, "" if it has none.
+    `unread` has the names of parameters with an invalid value. `searched` is the text of the URL's stored
+    search, "" if it has none.
     """
 
     which: Filter
@@ -126,8 +127,8 @@ class FilterQuery:
 def read_filters(parameters: Mapping[str, str], zone: tzinfo, term: SearchTerm | None = None) -> FilterQuery:
     """Return the filter for the query parameters in `parameters`. Times without an offset are in `zone`.
 
-    `term` is what the parameter `search` stands for, None if it is no longer stored. If a value is invalid,
-    the filter matches no recalls and `unread` has the parameter's name.
+    `term` is the stored search of the parameter `search`, or None if it is no longer stored. If a value is
+    invalid, the filter matches no recalls and `unread` has the parameter's name.
     """
     texts = {name: parameters[name].strip()[:LONGEST] for name in NAMES if parameters.get(name, "").strip()}
     read: dict[str, Any] = {name: texts[text] for text, name in TEXTS.items() if text in texts}

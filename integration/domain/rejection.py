@@ -1,4 +1,4 @@
-"""Records of rejected deliveries. They contain nothing of the body and no secrets. Pure."""
+"""Records of rejected deliveries. They contain no secrets and nothing of the body. Pure."""
 
 from __future__ import annotations
 
@@ -74,13 +74,13 @@ def relevant_header_names(headers: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def sender(headers: Mapping[str, str], address: str) -> str:
-    """Return the sender's shortened IP address: the first in X-Forwarded-For, else the peer's."""
+    """Return the sender's shortened IP address: the first one in X-Forwarded-For, else the peer's."""
     forwarded = headers.get("x-forwarded-for", "").split(",")[0].strip()
     return shortened(forwarded) or shortened(address)
 
 
 def shortened(address: str) -> str:
-    """Return the first three parts of an IP address, and "" for any other text.
+    """Return the first three parts of an IP address, and "" for a text that is none.
 
     Loopback addresses are returned in full.
     """
@@ -100,5 +100,5 @@ _LONGEST_NAME = 64
 
 
 def safe_header_name(name: str) -> str:
-    """Return a header's name reduced to characters that are safe to store and display."""
+    """Return a header's name without the characters that are unsafe to store or display."""
     return _NOT_NAME.sub("", name.lower())[:_LONGEST_NAME]

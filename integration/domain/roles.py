@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """A role. Each role has the permissions of the roles before it.
+    """A role of dashboard users. Each role has the permissions of the roles before it.
 
     A viewer reads, with masked numbers. An operator also reveals numbers, retries, cancels, pauses, resumes,
     remaps and tests. An admin also reads the audit log, and exports and erases personal data.
@@ -25,7 +25,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SignedInUser:
-    """The user who is signed in."""
+    """A user with a session in the dashboard."""
 
     name: str
     role: Role

@@ -1,4 +1,4 @@
-"""Decode the bytes of strangers: by their byte order mark, else by the charset that they declare. Pure."""
+"""Decode bodies by their byte order mark, else by the charset that the sender declares. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WIDE_CHARSETS = ("utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
 
 
 def charset_of(content_type: str) -> str:
-    """Return Python's name of the charset in a content type; "utf-8" if it is missing or unknown."""
+    """Return Python's name of the charset in a content type, or "utf-8" if it is missing or unknown."""
     declared = _CHARSET.search(content_type)
     try:
         name = codecs.lookup(declared[1]).name if declared else "utf-8"
@@ -39,9 +39,9 @@ def charset_of(content_type: str) -> str:
 
 
 def utf8(body: bytes, charset: str) -> bytes:
-    """Return a body in UTF-8, without byte order marks. A mark outweighs `charset`.
+    """Return a body in UTF-8 without byte order marks. A mark overrides `charset`.
 
-    A lone surrogate becomes U+FFFD. Raise UnreadableError for bytes that are not of the charset.
+    A lone surrogate becomes U+FFFD. Raise UnreadableError for bytes that are invalid in the charset.
     """
     charset = next((name for mark, name in _MARKS if body.startswith(mark)), charset)
     try:
@@ -51,11 +51,11 @@ def utf8(body: bytes, charset: str) -> bytes:
 
 
 def decoded(body: bytes, charset: str) -> str:
-    """Return the text of bytes: in UTF-8 if they are, else in `charset`. Raise UnicodeDecodeError.
+    """Return the text of bytes: decoded as UTF-8 if they are valid UTF-8, else in `charset`.
 
-    Many senders declare another charset than they use, and a text in another one is hardly ever valid UTF-8.
-    A lone surrogate becomes U+FFFD: programs in UTF-16 (JavaScript, Java, .NET) cut texts inside a pair, and
-    encode the half like a character.
+    Many senders use UTF-8 but declare another charset, and a text in another charset is hardly ever valid
+    UTF-8. A lone surrogate becomes U+FFFD: programs in UTF-16 (JavaScript, Java, .NET) cut texts inside a
+    pair, and encode the half like a character. Raise UnicodeDecodeError if `charset` does not fit.
     """
     if extends_ascii(charset):
         with suppress(UnicodeDecodeError):
@@ -68,5 +68,5 @@ def decoded(body: bytes, charset: str) -> str:
 
 
 def extends_ascii(charset: str) -> bool:
-    """Return whether ASCII characters are the same bytes in a charset."""
+    """Return True if ASCII characters have the same bytes in the charset."""
     return "a&=%".encode(charset) == b"a&=%"

@@ -1,6 +1,6 @@
-"""What templates can read: the event, and the names that all events of its delivery share. Pure.
+"""The names that templates can read: the event, and what all events of its delivery share. Pure.
 
-Templates have no access to headers that authenticate the sender.
+Templates cannot read headers that authenticate the sender.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _is_secret(header: str) -> bool:
 class Headers(Mapping[str, str]):
     """A delivery's headers for templates: case-insensitive, without headers that authenticate the sender.
 
-    Its query string (QUERY) is without the parameters that do so.
+    QUERY is the query string, without the parameters that authenticate the sender.
     """
 
     __slots__ = ("_headers", "_secret", "_secret_parameter")
@@ -82,7 +82,7 @@ class Headers(Mapping[str, str]):
 
 
 def delivery_variables(delivery: Delivery, headers: Headers, zone: tzinfo) -> dict[str, Any]:
-    """Return the variable `delivery` of templates. Times are in `zone`."""
+    """Return the value of the variable `delivery` in templates. Its times are in `zone`."""
     return {
         "headers": headers,
         "query": _parameters(headers.get(QUERY, "")),
@@ -92,7 +92,7 @@ def delivery_variables(delivery: Delivery, headers: Headers, zone: tzinfo) -> di
 
 
 def _parameters(query: str) -> dict[str, Any]:
-    """Return the parameters of a query string; none if it cannot be read, so that their fields are absent."""
+    """Return the parameters of a query string, or an empty mapping if it cannot be parsed."""
     try:
         return nested(fields_of(query.encode("latin-1", "replace"))) if query else {}
     except UnreadableError:
@@ -100,7 +100,7 @@ def _parameters(query: str) -> dict[str, Any]:
 
 
 class DeliveryContext:
-    """What the templates of all events of a delivery can read, computed once per account.
+    """The names that the templates of all events of a delivery can read, computed once per account.
 
     `now` is aware. Times are in the account's zone.
     """
@@ -113,7 +113,7 @@ class DeliveryContext:
         self._names: dict[str, dict[str, Any]] = {}
 
     def names(self, account: Account) -> dict[str, Any]:
-        """Return the names and their values, without those of an event."""
+        """Return the names and their values for an account, without those of an event."""
         names = self._names.get(account.name)
         if names is None:
             names = self._names[account.name] = {
@@ -125,9 +125,9 @@ class DeliveryContext:
 
 
 class EventContext:
-    """What the templates of one event can read, computed once per account.
+    """The names that the templates of one event can read, computed once per account.
 
-    `looked_up` are the names that a lookup adds with their values, or NOT_LOOKED_UP before the lookup.
+    `looked_up` has the names that a lookup adds, with their values, or is NOT_LOOKED_UP before the lookup.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class EventContext:
         self._contexts: dict[str, TemplateContext] = {}
 
     def of(self, account: Account) -> TemplateContext:
-        """Return the context for the templates of a route of this account."""
+        """Return the context for templates of a route of this account."""
         context = self._contexts.get(account.name)
         if context is None:
             names = {**self._delivery_context.names(account), **self._event_names}

@@ -1,8 +1,8 @@
-"""Form fields and query strings, read into the mappings and lists that templates see. Pure.
+"""Parse form fields and query strings into mappings and lists for templates. Pure.
 
-A bracket in a name is read as PHP does: `a[b][]=c`. Items with `[]`, and items numbered from 0 without a gap,
-are a list. All other items are a mapping, whose keys are never renumbered: `fields[7]` stays "7" whatever
-other fields a customer filled in.
+Brackets in a name are parsed as PHP does: `a[b][]=c`. Items with `[]`, and items numbered from 0 without a
+gap, become a list. All other items become a mapping, whose keys are never renumbered: `fields[7]` stays "7"
+whatever other fields a customer filled in.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def fields_of(body: bytes, charset: str = "utf-8") -> list[tuple[str, str]]:
     """Return the pairs of name and value of a URL-encoded text, in their order.
 
     Pairs without a name are left out. Raise UnreadableError for more than MAX_FIELDS pairs, and for bytes
-    that are not of the charset.
+    that are invalid in the charset.
     """
     count = body.count(b"&") + 1
     if count > MAX_FIELDS:
@@ -42,7 +42,7 @@ def _text(escaped: bytes, charset: str) -> str:
 
 
 def nested(fields: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Return fields as a mapping. Brackets in their names make inner mappings and lists.
+    """Return fields as a mapping, in which names with brackets become inner mappings and lists.
 
     A name that occurs more than once has a list of its values. Raise UnreadableError for more than
     MAX_FIELD_DEPTH pairs of brackets.
@@ -65,7 +65,7 @@ def _path(name: str) -> list[str]:
 
 
 def _add(tree: dict[str, Any], path: list[str], value: str) -> None:
-    """Add a value to nested mappings. The value of a name that also has inner names gets an index."""
+    """Add a value to nested mappings. A value whose name also has inner names gets an index as its key."""
     for key in path[:-1]:
         inner = tree.setdefault(key or _next_index(tree), {})
         if not isinstance(inner, dict):

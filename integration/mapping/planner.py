@@ -1,7 +1,7 @@
-"""Decide the plan of each event of a delivery, before anything is stored. Pure.
+"""Decide the outcome of each event of a delivery, before anything is stored. Pure.
 
-Every event has exactly one plan. An event that cannot be mapped has the plan Parked; it raises no error
-and does not affect other events. `explain_event` and `plan_event` share one implementation.
+Every event has exactly one outcome. An event that cannot be mapped has the outcome Parked; it raises no error
+and does not affect other events.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _UNREACHED = "not reached: an earlier route decided"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecallWanted:
-    """The event becomes a recall. `notes` explains why its date differs from the requested one."""
+    """Outcome: the event becomes a recall. `notes` explains why its date differs from the requested one."""
 
     event: Event
     request: RecallRequest
@@ -44,7 +44,7 @@ class RecallWanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelWanted:
-    """The event cancels the queued recalls of a campaign and customer."""
+    """Outcome: the event cancels the queued recalls of a campaign and customer."""
 
     event: Event
     request: CancelRequest
@@ -52,7 +52,7 @@ class CancelWanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expired:
-    """The schedule drops the recall. It is recorded in the state `expired` and never pushed.
+    """Outcome: the schedule drops the recall. It is recorded in the state `expired` and never pushed.
 
     Its `recall_date` is the requested date. `event` is None for a request to `/v1`.
     """
@@ -64,14 +64,14 @@ class Expired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ignored:
-    """The source has routes, and none of them matches the event."""
+    """Outcome: the source has routes, and none of them matches the event."""
 
     event: Event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parked:
-    """The event cannot be mapped. It waits until the configuration is corrected.
+    """Outcome: the event cannot be mapped. It waits until the configuration is corrected.
 
     `field` is the recall's field, `when` or `event`. `found` describes the value and never quotes it.
     """
@@ -86,7 +86,7 @@ class Parked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
-    """A template reads the record of the event, which must be looked up first."""
+    """Outcome: a template reads the record of the event, which must be looked up first."""
 
     event: Event
 
@@ -96,7 +96,7 @@ EventPlan = RecallWanted | CancelWanted | Expired | Ignored | Parked | Pending
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
-    """The plan of one event with the routes considered, the fields and the notes of the schedule."""
+    """The outcome of one event, with the evaluated routes, the fields, and the notes of the schedule."""
 
     plan: EventPlan
     considered: tuple[Considered, ...] = ()
@@ -112,7 +112,7 @@ class _Origin:
 
 
 class BadFieldsError(UnmappableError):
-    """One or more fields of a request are invalid. The message is the first field's; `errors` has all."""
+    """One or more fields of a request are invalid. `errors` has an error for each of them."""
 
     def __init__(self, errors: tuple[UnmappableError, ...]) -> None:
         super().__init__(errors[0].field, errors[0].found, errors[0].allowed)
@@ -122,7 +122,7 @@ class BadFieldsError(UnmappableError):
 def plan_delivery(
     compiled_routes: CompiledRoutes, delivery: Delivery, events: Iterable[Event], now: datetime
 ) -> tuple[EventPlan, ...]:
-    """Return the plans of the events of a delivery, in their order. `now` is aware."""
+    """Return the outcomes of a delivery's events, in the order of the events. `now` is aware."""
     context = DeliveryContext(compiled_routes.config, delivery, now)
     return tuple(_explain(compiled_routes, context, event, NOT_LOOKED_UP).plan for event in events)
 
@@ -149,7 +149,7 @@ def explain_event(
     now: datetime,
     looked_up: Mapping[str, object] | NotLookedUp = NOT_LOOKED_UP,
 ) -> Explained:
-    """Return the plan of one event with the result of every route of its source.
+    """Return the outcome of one event, with the result of every route of its source.
 
     The arguments are those of `plan_event`.
     """
@@ -178,9 +178,9 @@ def request_from_fields(  # noqa: PLR0913  (a recall has these fields)
     now: datetime,
     source: str,
 ) -> RecallRequest | Expired:
-    """Return the request for the fields of a `/v1` call. `source` is `api:` and the key's name.
+    """Return the recall request for the fields of a `/v1` call. `source` is `api:` and the key's name.
 
-    Raise BadFieldsError, whose `errors` contain every invalid field.
+    Raise BadFieldsError with every invalid field.
     """
     fields = {
         "campaign_id": campaign_id,
@@ -204,10 +204,10 @@ def request_from_fields(  # noqa: PLR0913  (a recall has these fields)
 
 
 def request_again(account: Account, recall: Recall, date: datetime, now: datetime) -> RecallRequest:
-    """Return the request for a recall that an operator asks for again, at `date` (aware).
+    """Return the request for a recall that an operator repeats, at `date` (aware).
 
     Its version is `now`, so that it is the newest of its customer. Raise UnmappableError if the account has
-    no calling hours left.
+    no calling hours after `date`.
     """
     values = {
         "campaign_id": recall.campaign_id,
@@ -270,7 +270,7 @@ def _plan(
 def _parked(
     event: Event, fault: UnmappableError, taken: CompiledRoute | None = None, account: Account | None = None
 ) -> Parked:
-    """Return the parked event. `account` is the account that the event names, if it is known."""
+    """Return the outcome for an event with a fault. `account` is the account that it names, if known."""
     if taken is not None and not taken.route.has_account_template:
         account = taken.first_account
     known = account is not None and fault.field != "account"
@@ -318,10 +318,9 @@ def _cancel(account: Account, values: Mapping[str, Any], origin: _Origin) -> Can
 def _version(
     compiled_routes: CompiledRoutes, delivery: Delivery, event: Event, account: Account, context: EventContext
 ) -> datetime:
-    """Return the CRM's time of the request, in UTC.
+    """Return the CRM's time of the request, in UTC, at most CLOCKS_MAY_DIFFER after the arrival.
 
-    It is at most CLOCKS_MAY_DIFFER after the arrival, so that a CRM with a wrong clock cannot block later
-    requests.
+    Without this limit, a CRM whose clock is ahead could block later requests.
     """
     arrival = delivery.received_at
     happened = event.occurred_at or _event_time(compiled_routes, delivery.source, account, context) or arrival
@@ -331,7 +330,7 @@ def _version(
 def _event_time(
     compiled_routes: CompiledRoutes, source: str, account: Account, context: EventContext
 ) -> datetime | None:
-    """Return the moment of the source's `event_time`, or None if there is none or it cannot be parsed."""
+    """Return the moment of the source's `event_time`, or None if it is not set or cannot be parsed."""
     text = compiled_routes.event_times.get(source)
     if text is None:
         return None

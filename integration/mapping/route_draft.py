@@ -1,6 +1,6 @@
 """Try a draft of a route: its result for an event, and the changes for past events. Pure.
 
-Nothing is sent or stored, and the configuration does not change. Templates run with the usual limits.
+Nothing is sent or stored, and the configuration does not change. The limits of templates apply.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import ValidationError
 
+from integration.config.descriptions import nearest
 from integration.config.models import Route
 from integration.domain.errors import ConfigError, invalid_value
 from integration.mapping.expressions import NOT_LOOKED_UP
@@ -47,7 +48,7 @@ Verdict = Literal["same", "changed", "newly mapped", "newly parked", "newly igno
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A route of a source, with the field values that a user entered.
+    """A draft of a route, with the field values that a user entered.
 
     `place` is its index in the configuration's routes, or NEW for a route that is added at the end.
     """
@@ -59,7 +60,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class FieldFault:
-    """An invalid field of a draft: the value found, and the values allowed."""
+    """The fault of one field of a draft: the value found, and the values allowed."""
 
     name: str
     found: str
@@ -67,7 +68,7 @@ class FieldFault:
 
 
 class DraftError(Exception):
-    """A draft is invalid. `faults` lists every invalid field."""
+    """A draft is invalid. `faults` has every invalid field."""
 
     def __init__(self, faults: tuple[FieldFault, ...]) -> None:
         super().__init__("; ".join(f"{fault.name} is {fault.found}" for fault in faults))
@@ -76,7 +77,7 @@ class DraftError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The results for one event with the current routes and with the draft, one line per field."""
+    """The results of the current routes and of the draft for one event, one line per field."""
 
     verdict: Verdict
     before: tuple[str, ...]
@@ -84,7 +85,7 @@ class Comparison:
 
     @property
     def diff(self) -> tuple[tuple[str, str], ...]:
-        """The lines of both results: " " for equal lines, "-" for removed and "+" for added lines."""
+        """The lines of both results, with " " before equal, "-" before removed and "+" before added lines."""
         gone = tuple(("-", line) for line in self.before if line not in self.after)
         same = tuple((" ", line) for line in self.before if line in self.after)
         new = tuple(("+", line) for line in self.after if line not in self.before)
@@ -92,7 +93,7 @@ class Comparison:
 
 
 def route_of(draft: Draft) -> Route:
-    """Return the draft as a route. Raise DraftError."""
+    """Return the draft as a route. Raise DraftError if a field is invalid."""
     written = {name: draft.values.get(name, "").strip() for name in FIELDS}
     filled: dict[str, Any] = {name: text for name, text in written.items() if text or name not in _MAY_LACK}
     if written["action"] == "cancel":
@@ -113,7 +114,10 @@ def _fault(place: tuple[int | str, ...], filled: Mapping[str, Any]) -> FieldFaul
 
 
 def routes_of(config: Config, draft: Draft) -> CompiledRoutes:
-    """Return the compiled routes of the draft's source, including the draft. Raise DraftError."""
+    """Return the compiled routes of the draft's source, including the draft.
+
+    Raise DraftError if the draft is invalid.
+    """
     route = route_of(draft)
     _check_accounts(config, route)
     routes = [
@@ -140,29 +144,30 @@ def routes_of(config: Config, draft: Draft) -> CompiledRoutes:
 
 
 def _names(text: str) -> list[str]:
-    """Return the names of a list that is separated by commas or white space."""
+    """Return the names in a text, which are separated by commas or white space."""
     return text.replace(",", " ").split()
 
 
 def _check_accounts(config: Config, route: Route) -> None:
-    """Raise DraftError if the route's accounts are not those of the configuration, as in `ringback check`."""
-    known = f"one of {', '.join(sorted(config.accounts)) or 'none yet'}"
+    """Raise DraftError for accounts of the route that `ringback check` would reject."""
     if route.has_account_template and route.accounts is None:
-        fault = FieldFault("accounts", "missing", "the accounts that the template in account may name")
+        fault = FieldFault("accounts", "missing", "the accounts that the template in account may return")
     elif route.accounts is not None and not route.has_account_template:
-        fault = FieldFault("accounts", "a list", "no list, because account is the name of one account")
+        fault = FieldFault("accounts", "a list", "Remove the list: account is the name of one account")
     elif set(route.account_names) <= config.accounts.keys():
         return
     else:
         name = "account" if route.accounts is None else "accounts"
-        fault = FieldFault(name, "an account that is not configured", known)
+        unknown = next(each for each in route.account_names if each not in config.accounts)
+        allowed = nearest(unknown, config.accounts, "the accounts")
+        fault = FieldFault(name, "an account that is not configured", allowed)
     raise DraftError((fault,))
 
 
 def compare(
     present: CompiledRoutes, tried: CompiledRoutes, delivery: Delivery, event: Event, now: datetime
 ) -> Comparison:
-    """Return the results for an event with the present and the tried routes. `now` is aware."""
+    """Return the results of the current routes and of those with the draft for an event. `now` is aware."""
     before = plan_event(present, delivery, event, now, NOT_LOOKED_UP)
     after = plan_event(tried, delivery, event, now, NOT_LOOKED_UP)
     lines = tuple(_lines(before)), tuple(_lines(after))
@@ -211,7 +216,7 @@ def _lines(plan: EventPlan) -> Iterator[str]:
 
 
 def counted(comparisons: Iterable[Comparison]) -> Counter[str]:
-    """Return the number of comparisons by verdict."""
+    """Return the number of comparisons for each verdict."""
     return Counter(comparison.verdict for comparison in comparisons)
 
 

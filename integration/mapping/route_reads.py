@@ -1,4 +1,4 @@
-"""What the templates of routes read of an event. Pure."""
+"""Find the fields of an event that the templates of routes read. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OF_NOTIFICATIONS: Final = frozenset({"notification_id", "object_type", "organiz
 
 
 def texts_of(route: Route) -> dict[str, str]:
-    """Return the templates of a route by key, without empty ones."""
+    """Return the templates of a route by their key, without empty ones."""
     # `when` comes last: a field's own template tells more about its type than a condition.
     keys = ("account", "campaign_id", "customer_id", "recall_telephone", "recall_date", "when")
     texts = {key: text for key in keys if (text := getattr(route, key))}
@@ -39,7 +39,7 @@ def fields_of(routes: Sequence[Route]) -> tuple[str, ...]:
 
 
 def read_by(routes: Iterable[Route], key: str) -> tuple[str, ...]:
-    """Return the event fields that the templates of one key read, such as those of `account`."""
+    """Return the event fields that the templates of one key, such as `account`, read."""
     return _fields(texts_of(route).get(key, "") for route in routes)
 
 
@@ -49,12 +49,12 @@ def _fields(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def under(prefix: str, fields: Iterable[str]) -> tuple[str, ...]:
-    """Return the fields below `prefix`, without the prefix."""
+    """Return the fields that begin with `prefix`, without it."""
     return tuple(name.removeprefix(f"{prefix}.") for name in fields if name.startswith(f"{prefix}."))
 
 
 def compared_with(routes: Sequence[Route], field: str) -> tuple[str, ...]:
-    """Return the texts that `when` compares an event field with, by `==` or `in`, without duplicates.
+    """Return the texts with which `when` compares an event field by `==` or `in`, without duplicates.
 
     `field` is a path below `event`, such as `propertyName` or `inputFields.account`.
     """
@@ -76,7 +76,7 @@ def _texts(when: str, path: list[str]) -> Iterator[str]:
 
 
 def _path_of(node: nodes.Node) -> list[str]:
-    """Return the names of `event.a.b` or `event['a']['b']`, or an empty list for other expressions."""
+    """Return the names `a` and `b` of `event.a.b` or `event['a']['b']`; an empty list for other nodes."""
     match node:
         case nodes.Name():
             return [node.name]

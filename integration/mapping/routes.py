@@ -1,6 +1,6 @@
 """Match an event to a route, and render the fields of its recall. Pure.
 
-All templates are compiled once, in CompiledRoutes. A field that is blank or cannot be rendered is an
+All templates are compiled once, in CompiledRoutes. A field that is blank or cannot be rendered has an
 UnmappableError.
 """
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from integration.config.source_models import lookup_of
 from integration.domain import phone_numbers
 from integration.domain.errors import ConfigError, Fault, UnmappableError
+from integration.domain.phone_numbers.reasons import SCIENTIFIC
 from integration.domain.schedule import read_date
 from integration.mapping import expressions
 
@@ -56,9 +57,10 @@ _SOURCE_NAMES: Mapping[str, frozenset[str]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class CompiledRoute:
-    """A route with the accounts that it may use and its compiled templates.
+    """A route with its accounts and its compiled templates.
 
-    `account` is None if the route names one account. `accounts` is never empty.
+    `account` is the template for the account, or None if the route names one account. `accounts` is never
+    empty.
     """
 
     route: Route
@@ -69,13 +71,13 @@ class CompiledRoute:
 
     @property
     def first_account(self) -> Account:
-        """The route's only account, or the first of its `accounts`, in whose zone `when` is evaluated."""
+        """The route's only account, or the first of its `accounts`. `when` is evaluated in its time zone."""
         return next(iter(self.accounts.values()))
 
 
 @dataclass(frozen=True, slots=True)
 class Considered:
-    """A route that was evaluated for an event: whether it matched, and why or why not."""
+    """A route that was evaluated for an event: whether it matched, and the reason."""
 
     route: str
     matched: bool
@@ -84,7 +86,7 @@ class Considered:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The route that matches an event, if any. `fault` is set if its `when` cannot be evaluated."""
+    """The route that matches an event, or None. `fault` is set if its `when` cannot be evaluated."""
 
     route: CompiledRoute | None
     considered: tuple[Considered, ...]
@@ -116,7 +118,7 @@ class Filled:
 
 @dataclass(frozen=True, slots=True)
 class CompiledRoutes:
-    """Every route and source template of a configuration, compiled."""
+    """All routes and source templates of a configuration, compiled."""
 
     config: Config
     routes: Mapping[str, tuple[CompiledRoute, ...]]
@@ -141,7 +143,7 @@ class CompiledRoutes:
 
 
 def faults(config: Config, file: str) -> tuple[Fault, ...]:
-    """Return a fault for every template that does not compile and for every missing field of a route.
+    """Return a fault for every invalid template and for every missing field of a route.
 
     `file` is the file name in the faults. Keys number the routes from 1, as in `routes[2] ("its name").when`.
     """
@@ -170,7 +172,7 @@ def match(compiled_routes: CompiledRoutes, source: str, context: EventContext) -
 
 
 def fill(compiled: CompiledRoute, context: EventContext) -> Filled:
-    """Return the account, and every field that the route's action needs. A field that fails has a fault.
+    """Return the account, and every field that the route's action needs. An invalid field has a fault.
 
     Raise LookupNeeded if a field reads a record that is not looked up yet.
     """
@@ -184,9 +186,9 @@ def fill(compiled: CompiledRoute, context: EventContext) -> Filled:
 
 
 def read_field(name: str, value: object, account: Account, now: datetime) -> str | datetime:
-    """Return the value of a field to send. A `recall_date` is aware, in the account's zone. `now` is aware.
+    """Return the value to send for a field. A `recall_date` is aware, in the account's zone.
 
-    Raise UnmappableError with the field's name.
+    `now` is aware. Raise UnmappableError with the field's name if the value is invalid.
     """
     if name == "recall_date":
         return read_date(account, value, now)
@@ -201,7 +203,7 @@ def _fields(compiled: CompiledRoute, account: Account, context: EventContext) ->
 
 
 def _filled_account(compiled: CompiledRoute, text: expressions.Text, context: EventContext) -> Field:
-    """Return the field `account`, whose value is the name of one of the route's accounts."""
+    """Return the field `account`, whose value is the name of one of the route's accounts, or its fault."""
     rendered = None
     try:
         rendered = expressions.as_text(text.value(context.of(compiled.first_account)))
@@ -249,9 +251,12 @@ def _clean(name: str, value: object) -> str:
 
 
 def _identifier(name: str, written: str) -> str:
-    """Return an id without the `.0` that spreadsheets add to it. Raise UnmappableError for a rounded one."""
+    """Return an id without the `.0` that spreadsheets add.
+
+    Raise UnmappableError for a number in scientific notation, which has lost digits.
+    """
     if _ROUNDED.fullmatch(written):
-        raise UnmappableError(name, "a number that a spreadsheet shortened", "a number with all its digits")
+        raise UnmappableError(name, SCIENTIFIC.found, SCIENTIFIC.allowed)
     return written.removesuffix(".0") if _WITH_DECIMAL.fullmatch(written) else written
 
 
@@ -304,7 +309,7 @@ def _route_faults(config: Config, file: str) -> Iterator[Fault]:
             template = getattr(route, name)
             if template is None:
                 yield Fault(
-                    file, f"{place}.{name}", "missing", 'a template (only action = "cancel" needs none)'
+                    file, f"{place}.{name}", "missing", 'a template, because action = "recall" needs one'
                 )
             for wrong in _compile_faults(expressions.text, template, allowed, config.vars):
                 yield Fault(file, f"{place}.{name}", *wrong)
@@ -316,7 +321,7 @@ def _compile_faults(
     names: frozenset[str],
     variables: Mapping[str, Any],
 ) -> Iterator[tuple[str, str]]:
-    """Yield the faults of one template as (found, allowed)."""
+    """Yield the faults of one template as pairs of `found` and `allowed`."""
     if source is None:
         return
     try:
@@ -325,8 +330,8 @@ def _compile_faults(
         yield error.found, error.allowed
         return
     for name in sorted(compiled.variables - variables.keys()):
-        known = ", ".join(sorted(variables)) or "none yet"
+        known = ", ".join(sorted(variables)) or "none is configured"
         yield (
             f"vars.{name}, which is not in [vars]",
-            f"one of [vars] ({known}), or a default filter",
+            f"one of [vars] ({known}), or the filter default",
         )

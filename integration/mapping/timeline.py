@@ -1,4 +1,4 @@
-"""The timeline of one recall: its event, its mapping and its calls. Pure.
+"""Explain one recall: the mapping of its event, and its calls. Pure.
 
 The mapping is recomputed from the stored event with the current configuration, which may differ from the one
 that mapped the event.
@@ -40,7 +40,7 @@ class MappedFields:
 
 
 def mapped(compiled_routes: CompiledRoutes, delivery: Delivery, event: Event, recall: Recall) -> MappedFields:
-    """Return the mapping of a recall's event as of the time of its arrival."""
+    """Return the mapping of a recall's event, computed as at the time of its arrival."""
     explained = explain_event(compiled_routes, delivery, event, delivery.received_at)
     return MappedFields(
         explained=explained,
@@ -52,7 +52,7 @@ def mapped(compiled_routes: CompiledRoutes, delivery: Delivery, event: Event, re
 def call_of(account: Account, recall: Recall, attempt: Attempt | None = None) -> Call:
     """Return the call of an attempt, built with the account's current configuration.
 
-    Without an attempt, return the call with the recall's current date.
+    Without an attempt, the call has the recall's current date.
     """
     date: datetime | None = None if attempt is None else attempt.recall_date
     return build_call(
@@ -65,7 +65,7 @@ def call_of(account: Account, recall: Recall, attempt: Attempt | None = None) ->
 
 
 def as_curl(call: Call) -> str:
-    """Return a call as a curl command. It reads the token from the variable WOLKVOX_TOKEN."""
+    """Return a call as a curl command, which reads the token from the variable WOLKVOX_TOKEN."""
     parts = [f"curl -X {call.method} {shlex.quote(call.url)}", f'-H "{TOKEN_HEADER}: $WOLKVOX_TOKEN"']
     parts += [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in call.public_headers.items()]
     if call.body:

@@ -98,8 +98,8 @@ def test_windows_are_sorted_and_those_that_touch_are_joined():
     ],
 )
 def test_a_window_that_is_none_is_refused_at_its_place(text):
-    assert "from-to on one day" in issues_of({"monday": ["06:00-07:00", text]})["monday", 1][0]
-    assert "from-to on one day" in issues_of({"monday": text})["monday",][0]
+    assert "with the earlier time first" in issues_of({"monday": ["06:00-07:00", text]})["monday", 1][0]
+    assert "with the earlier time first" in issues_of({"monday": text})["monday",][0]
 
 
 def test_windows_that_overlap_are_refused():

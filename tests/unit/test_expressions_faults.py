@@ -51,7 +51,7 @@ def test_only_the_names_that_are_allowed_may_be_read():
 
 
 def test_a_name_that_is_not_given_is_an_error_of_the_caller():
-    with pytest.raises(ValueError, match="not given: contact"):
+    with pytest.raises(ValueError, match="names without a value: contact"):
         expression("contact.x").evaluate(event={})
 
 

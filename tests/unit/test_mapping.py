@@ -248,7 +248,7 @@ def test_a_fields_repr_holds_no_customer_data():
         ("a\nb", "control"),
         ("a\u2028b", "control"),
         ("a\ud800b", "control"),
-        (1e300, "too big"),
+        (1e300, "too large"),
         (10**60, "too many digits"),
     ],
 )

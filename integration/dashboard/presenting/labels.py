@@ -162,7 +162,6 @@ _OF_EVENTS: Final[Sequence[str]] = (
     _("a text shaped like %(shape)s"),
     _("a number shaped like %(shape)s"),
     _("a blank text"),
-    _("a text without content"),
     _("an absent field"),
     _("%(place)s, which this event does not have"),
     _("%(place)s, which this contact does not have"),
@@ -178,15 +177,14 @@ _OF_EVENTS: Final[Sequence[str]] = (
     _("a moment that is not midnight"),
     _("a time shaped like %(shape)s"),
     _("a date more than %(days)s days ahead"),
-    _("a format that cannot be used"),
+    _("an invalid date format"),
     _("a date in a year that is out of range"),
     _("a number out of range"),
     _("a control character or line break"),
-    _("a number that a spreadsheet shortened"),
     _("%(number)s characters"),
     _("a text with %(found)s"),
     _("missing"),
-    _("something that is not JSON"),
+    _("invalid JSON"),
     _("more than %(number)s levels"),
     _("a text that holds JSON"),
     _("a value"),
@@ -197,9 +195,8 @@ _OF_EVENTS: Final[Sequence[str]] = (
     _("a table [[routes]] with the name of this source"),
     _("an account that this route may not use"),
     _("one of its accounts (%(names)s)"),
-    _("a number with all its digits"),
     _("a record that the lookup can read"),
-    _("a strftime format that cannot be used"),
+    _("an invalid strftime format"),
     _("directives without a width"),
     _("at most %(number)s"),
     _("a date, or midnight UTC of a date"),
@@ -218,15 +215,15 @@ _OF_EVENTS: Final[Sequence[str]] = (
 _OF_NUMBERS: Final[Sequence[str]] = (
     _("a text without a number"),
     _("a number with letters in it"),
-    _("digits; a letter is never read as a digit"),
+    _("digits instead of letters"),
     _("a text with characters that are not part of a telephone number"),
     _("a number in scientific notation, which has lost digits"),
     _("all digits; export the column as text from the spreadsheet"),
     _("a number with an extension, which is not dialled"),
-    _("the number alone; keep the extension in a field of its own"),
-    _("a number with an extension, or with a digit too many"),
+    _("the number alone; put the extension into a separate field"),
+    _("a number with an extension or one digit too many"),
     _("several numbers"),
-    _("one number; keep the others in fields of their own"),
+    _("one number; put the others into separate fields"),
     _("a number with two different country codes"),
     _("one country code"),
     _("a number that is incomplete or has no country code"),
@@ -244,15 +241,18 @@ _OF_NUMBERS: Final[Sequence[str]] = (
     _("a number that does not exist in the numbering plan of %(country)s"),
     _("a number of %(country)s, a country that the account does not dial"),
     _(
-        "a number of the account's country or of its `countries`; without `countries`, {e164} in "
-        "dial_format allows all"
+        "a number of the account's country; to dial others, add them to `countries` and use {e164} in "
+        "dial_format"
     ),
     _("a number of a service, such as a pager, a personal number or voicemail"),
     _("a premium-rate number, which costs the caller extra"),
     _("a shared-cost number, which costs the caller extra"),
     _("a toll-free number, which does not belong to a customer"),
     _("a fixed, mobile or VoIP number of a customer"),
-    _("a fixed, mobile or VoIP number of a customer; toll_free = true of the account also dials this one"),
+    _(
+        "a fixed, mobile or VoIP number of a customer; to dial toll-free numbers, set toll_free = true in "
+        "the account"
+    ),
     _("a telephone number that exists: digits, of the account's country or with + and a country code"),
 )
 

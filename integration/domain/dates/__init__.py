@@ -1,7 +1,7 @@
 """Parse the dates that senders write. Pure.
 
-Only forms with one meaning are parsed. Every other form needs a format in the template, and is never guessed.
-Errors are UnmappableError. They describe the shape of a value and never quote it.
+Only forms with one meaning are parsed. Every other form needs a format in the template. Errors are
+UnmappableError, and describe the shape of a value without a quote.
 """
 
 from integration.domain.dates.formats import format_fault, parse_format

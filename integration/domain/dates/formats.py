@@ -72,18 +72,19 @@ _LAST_OF_TIME = re.compile(r"%[HMS](?!.*%[HMSfp])(?!\s?[^\W\d_])", re.DOTALL)
 
 
 def parse_format(value: object, form: str) -> datetime | date:
-    """Return `value` parsed with a format; a naive datetime, an aware one if it has `%z`, or a date.
+    """Return `value` parsed with a format: an aware datetime for `%z`, else a naive datetime or a date.
 
     Names of months and weekdays are English, Spanish or Portuguese, short or long, with or without accents
-    and dot. `%p` reads "a. m.", "p. m." and their other spellings; "m." is noon after a 12. After `%M`, `%S`
-    or `%H` the text may have "h", "hs" or "hrs". Raise UnmappableError for any other text, for a weekday of
-    another date, and for a format with a fault.
+    and dot. `%p` matches "a. m.", "p. m." and their other spellings; "m." after a 12 is noon. After `%M`,
+    `%S` or `%H` the text may have "h", "hs" or "hrs".
+
+    Raise UnmappableError for any other text, for a weekday of another date, and for an invalid format.
     """
     if isinstance(value, datetime | date):
         return in_range(value)
     text = date_text(value)
     if format_fault(form) is not None:  # a format that is part of the event
-        raise unreadable("a format that cannot be used", "a format that `ringback check` accepts")
+        raise unreadable("an invalid date format", "a format that `ringback check` accepts")
     match = _pattern(form).fullmatch(folded(text))
     try:
         moment = None if match is None else _moment(match.groupdict())
@@ -96,18 +97,15 @@ def parse_format(value: object, form: str) -> datetime | date:
 
 @lru_cache(maxsize=1024)
 def format_fault(form: str) -> str | None:
-    """Return a description of the error in a format for `date(…)`, or None.
-
-    Called when the configuration is read.
-    """
+    """Return a description of the fault in a format for `date(…)`, or None if it is valid."""
     if len(form) > _LONGEST_FORMAT:
         return f"a format of {len(form)} characters"
     directives = [name for name in _DIRECTIVE.findall(form) if name != "%"]
     present = set(directives)
     if "Z" in present:
-        return "a format with %Z, which loses the zone (use %z, or the zone filter)"
+        return "a format with %Z, which loses the zone (use %z, or the filter zone)"
     if present & _LOCALE_DIRECTIVES:
-        return "a format with %c, %x or %X, which differ with the language of the machine"
+        return "a format with %c, %x or %X, which depend on the locale of the machine"
     if present - _PATTERNS.keys():
         return "a format with an unknown directive"
     if len(directives) != len(present) or any(len(present & same) > 1 for same in _SAME_FIELD):
@@ -121,7 +119,7 @@ def _time_fault(present: set[str]) -> str | None:
     if "p" in present and "I" not in present:
         return "a format with %p and no %I, so 03:30 PM would be 03:30 (use %I instead of %H)"
     if present & set("MSfz") and not present & set("HI"):
-        return "a format with a part of the time and no hour"
+        return "a format with minutes, seconds or a zone and no hour"
     return None
 
 
@@ -134,12 +132,12 @@ def _date_fault(present: set[str]) -> str | None:
 
 @lru_cache(maxsize=1024)
 def _pattern(form: str) -> re.Pattern[str]:
-    """Return the pattern that the folded text of a date in this format matches. The format has no fault."""
+    """Return the regular expression for dates in a valid format, after `folded`."""
     return re.compile(_TOKEN.sub(_piece, form))
 
 
 def _piece(token: re.Match[str]) -> str:
-    """Return the pattern of one token of a format."""
+    """Return the regular expression of one token of a format."""
     form, hour_word = token.string, ""
     if _LAST_OF_TIME.match(form, token.end() - 2):
         hour_word = r"(?:\s?h(?:r?s)?\.?)?"  # "15:04 hs" in Argentina, "15:04 hrs." in Mexico and Chile
@@ -168,7 +166,10 @@ def _group(name: str, *, fixed: bool = False) -> str:
 
 
 def _moment(parts: Mapping[str, str | None]) -> datetime | date | None:
-    """Return the moment of the parts of a text, or None if they contradict each other. Raise ValueError."""
+    """Return the moment of the parts of a text, or None if they contradict each other.
+
+    Raise ValueError for a date that does not exist.
+    """
     found = {name: text for name, text in parts.items() if text is not None}
     day = _day(found)
     if day is None or not _TIME_DIRECTIVES & found.keys():
@@ -206,7 +207,7 @@ def _year(found: Mapping[str, str]) -> int | None:
 
 
 def _hour(found: Mapping[str, str]) -> int | None:
-    """Return the hour of 24. "12 m." is noon, and another hour before "m." is an error."""
+    """Return the hour from 0 to 23. "12 m." is noon, and None is any other hour before "m."."""
     if "H" in found:
         return int(found["H"])
     hour, half = int(found["I"]), found["p"][0]

@@ -1,4 +1,4 @@
-"""Parse the forms of a date that need no format: each has one meaning."""
+"""Parse the forms of a date that need no format, because each has only one meaning."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def parse_moment(value: object) -> datetime | date:
     """Return the moment of a value in one of the forms with one meaning.
 
     The result is an aware datetime if the form has an offset or a zone (epochs are UTC), a naive datetime if
-    it has none, and a date if it has no time. Raise UnmappableError.
+    it has none, and a date if it has no time. Raise UnmappableError for every other form.
     """
     if isinstance(value, datetime | date):
         return in_range(value)
@@ -80,12 +80,12 @@ def parse_day(value: object) -> date:
 
 
 def parse_time_on(day: object, clock: object) -> datetime:
-    """Return a day and a time of day from two fields as a naive datetime. Raise UnmappableError.
+    """Return the naive datetime of a day and a time of day from two fields.
 
-    `day` is a date, or what `parse_day` reads. `clock` is HH:MM or HH:MM:SS, or the time field of Salesforce,
-    `15:04:00.000Z`. A time field of Salesforce has neither a day nor a zone, so its Z has no meaning
-    (https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/primitive_data_types.htm). Another offset
-    is an error.
+    `day` is a date, or a value for `parse_day`. `clock` is HH:MM or HH:MM:SS, or a time field of Salesforce,
+    `15:04:00.000Z`. Such a field has neither a day nor a zone, so its Z has no meaning
+    (https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/primitive_data_types.htm). Raise
+    UnmappableError for every other text, also for one with another offset.
     """
     text = date_text(clock)
     match = _TIME.fullmatch(text) or _SALESFORCE_TIME.fullmatch(text)
@@ -99,7 +99,7 @@ def parse_time_on(day: object, clock: object) -> datetime:
 
 
 def in_zone(moment: datetime, zone: ZoneInfo) -> datetime:
-    """Return `moment` in `zone`, in whole seconds. A naive moment is taken as a time in `zone`."""
+    """Return `moment` in `zone`, in whole seconds. A moment without an offset is a time in `zone`."""
     whole = moment.replace(microsecond=0)
     if whole.tzinfo is None:
         whole = whole.replace(tzinfo=zone, fold=0)

@@ -1,7 +1,7 @@
-"""Names of months and weekdays in English, Spanish and Portuguese, folded: lower case, without accents.
+"""Names of months and weekdays in English, Spanish and Portuguese: lower case, without accents.
 
-The names do not depend on the locale of the process. No name has two meanings: "mar" is a month or a Tuesday,
-but a format says which of both stands there.
+They do not depend on the locale of the process. "mar" is a month and a weekday; the directive of the format
+distinguishes them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Prepare the text of a date, and describe a text that is not one."""
+"""Prepare the text of a date for parsing, and describe a text that is not a date."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ _TOO_BIG: Final = 10**19  # has more digits than any form of a date
 
 
 def date_text(value: object) -> str:
-    """Return a text or number as the text to parse, without invisible characters. Raise UnmappableError."""
+    """Return a text or number as the text to parse, without invisible characters.
+
+    Raise UnmappableError for other values, and for a text that is too long.
+    """
     if isinstance(value, str):
         if len(value) > _LONGEST_TEXT:
             raise unreadable(f"a text of {len(value)} characters")
@@ -41,7 +44,7 @@ def date_text(value: object) -> str:
 def folded(text: str) -> str:
     """Return a text in lower case without accents. Compatibility characters become plain ones.
 
-    Browsers and telephones write U+00A0 and U+202F before "p. m."; both become spaces.
+    Browsers and telephones write U+00A0 and U+202F before "p. m.". Both become spaces.
     """
     apart = unicodedata.normalize("NFKD", text)
     return "".join(c for c in apart if not unicodedata.combining(c)).casefold()
@@ -67,5 +70,5 @@ def in_range(moment: _MomentT) -> _MomentT:
 
 
 def unreadable(found: str, allowed: str = ALLOWED) -> UnmappableError:
-    """Return the error for a value that is not read as a date."""
+    """Return the UnmappableError for a value that cannot be parsed as a date."""
     return UnmappableError(_FIELD, found, allowed)

@@ -1,6 +1,6 @@
 """Parse telephone numbers as people write them, and format them as an operation dials them. Pure.
 
-A number that cannot be dialled raises an error and is never repaired by a guess. Error messages do not
+A number that cannot be dialled raises an error and is never corrected by a guess. Error messages do not
 contain the number, because it is customer data.
 
 - `texts`: from a field's text to the digits of one number

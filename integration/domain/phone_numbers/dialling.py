@@ -1,4 +1,4 @@
-"""The account's rules for telephone numbers, and numbers as its operation dials them. Pure."""
+"""Apply an account's rules to telephone numbers, and format them as its operation dials them. Pure."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def dialled(number: object, account: Account) -> str:
 
 
 def write(dial_format: str, number: PhoneNumber) -> str:
-    """Return `dial_format` with the digits of the number in its placeholders.
+    """Return `dial_format` with its placeholders replaced by the digits of the number.
 
     `{national}` is 3001112233, `{e164}` is 573001112233. `{dial}` is the number as it is dialled inside its
-    own country, with the trunk prefix: 0991234567 in Ecuador. The 9 of Argentine mobile numbers follows +54
-    only, so that `{national}` omits it and `{dial}` has 15 after the area code instead.
+    own country, with the trunk prefix: 0991234567 in Ecuador. Argentine mobile numbers have a 9 after +54
+    only: `{national}` omits it, and `{dial}` has 15 after the area code instead.
     """
     return _PLACEHOLDER.sub(lambda match: _WRITERS[match[1]](number), dial_format)
 
@@ -69,7 +69,7 @@ _WRITERS: Final[Mapping[str, Callable[[PhoneNumber], str]]] = {
 
 
 def dial_format_fault(dial_format: str) -> str | None:
-    """Return a description of the error in a `dial_format`, or None."""
+    """Return a description of the fault in a `dial_format`, or None if it is valid."""
     placeholders = _PLACEHOLDER.findall(dial_format)
     unknown = sorted(set(placeholders) - _WRITERS.keys())
     if unknown:
@@ -84,15 +84,15 @@ def dial_format_fault(dial_format: str) -> str | None:
 
 
 def has_country_code(dial_format: str) -> bool:
-    """Return True if every placeholder of a `dial_format` writes the country code."""
+    """Return True if all placeholders of a `dial_format` write the country code."""
     return set(_PLACEHOLDER.findall(dial_format)) == {"e164"}
 
 
 def undialled_types(dial_format: str, country: str) -> tuple[str, ...]:
     """Return which of `fixed` and `mobile` cannot be dialled in `country` with this `dial_format`.
 
-    Such a number is written without what has to be dialled before it, its trunk prefix. Text
-    before a placeholder, as in `0{national}`, counts as written.
+    These numbers need a trunk prefix, and the format does not write it. Text before a placeholder, as in
+    `0{national}`, counts as the prefix.
     """
     if has_country_code(dial_format):
         return ()
@@ -106,7 +106,7 @@ def undialled_types(dial_format: str, country: str) -> tuple[str, ...]:
 
 
 def needs_carrier(dial_format: str, country: str) -> bool:
-    """Return True if long-distance calls of `country` need a carrier's digits, which nothing writes."""
+    """Return True if long-distance calls in `country` need a carrier's digits that the format lacks."""
     before = dial_format[: dial_format.index("{")]
     return country in _CARRIER_COUNTRIES and not has_country_code(dial_format) and not digits_of(before)
 
@@ -120,7 +120,7 @@ def _is_argentine_mobile(number: PhoneNumber, national: str) -> bool:
 
 
 def _country_of(number: PhoneNumber, country: str) -> str:
-    """Return the country of a number. An unknown one is `country`, if that has the same country code."""
+    """Return the country of a number, or `country` if the number has no own country but its country code."""
     region = phonenumbers.region_code_for_number(number)
     if region is None and number.country_code == phonenumbers.country_code_for_region(country):
         return country
@@ -128,7 +128,7 @@ def _country_of(number: PhoneNumber, country: str) -> str:
 
 
 def _dials(account: Account, country: str) -> bool:
-    """Return True if the account dials numbers of a country that is not its own."""
+    """Return True if the account's settings allow numbers of this foreign country."""
     if account.countries is None:
         return has_country_code(account.dial_format)
     return country in account.countries

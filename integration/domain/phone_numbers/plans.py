@@ -1,8 +1,8 @@
-"""Forms of earlier numbering plans that address books still have, and today's numbers.
+"""Forms of numbers of earlier numbering plans, which address books still contain, and today's numbers.
 
-A form is listed only if exactly one number of today can be meant. Where a plan added a digit, an old number
-looks like one of today with a digit missing; such forms are listed only if the first digit rules that out.
-The rules are applied to numbers that do not exist as they are written. Pure.
+A form is listed only if exactly one number of today can be meant. After a plan added a digit, an old number
+looks like a number of today with a digit missing; such forms are listed only if the first digit excludes
+that. The rules are applied to numbers that do not exist as they are written. Pure.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _GUATEMALA, _COSTA_RICA, _PANAMA = 502, 506, 507
 
 @dataclass(frozen=True, slots=True)
 class OldForm:
-    """A form after the country code, and the national number of today that replaces it.
+    """An earlier form of national numbers, and the number of today that replaces it.
 
     With `needs_code`, the form exists only after a written country code.
     """
@@ -109,9 +109,9 @@ _REASONS: Final[Mapping[int, Sequence[tuple[re.Pattern[str], reasons.Reason]]]] 
 
 
 def todays_numbers(country_code: int, after_code: str, *, code_written: bool) -> Iterator[str]:
-    """Yield national numbers that the digits after a country code may stand for.
+    """Yield the national numbers of today for the digits after a country code.
 
-    A 0 after a written country code is the trunk prefix, which is dialled only inside a country.
+    A 0 after a written country code is the trunk prefix, which is dialled only inside the country.
     """
     spellings = [after_code]
     if code_written and after_code.startswith("0"):
@@ -125,13 +125,13 @@ def todays_numbers(country_code: int, after_code: str, *, code_written: bool) ->
 
 
 def has_two_readings(number: PhoneNumber) -> bool:
-    """Return True if libphonenumber calls the number valid, but it may be another number's old form."""
+    """Return True if a number is valid for libphonenumber and also the old form of another number."""
     pattern = _TWO_READINGS.get(number.country_code or 0)
     return pattern is not None and bool(pattern.fullmatch(phonenumbers.national_significant_number(number)))
 
 
 def reason_of(country_code: int, after_code: str) -> reasons.Reason | None:
-    """Return the reason for digits that have the form of an incomplete or old number, or None."""
+    """Return the reason if the digits have the form of an incomplete or old number, else None."""
     for pattern, reason in _REASONS.get(country_code, ()):
         if pattern.fullmatch(after_code):
             return reason

@@ -1,4 +1,4 @@
-"""Read a telephone number as the one number that it stands for. Pure."""
+"""Parse a telephone field as the one number that it can mean. Pure."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class _Spelling:
 def read(
     number: object, country: str, *, phone_check: PhoneCheck = "valid", toll_free: bool = False
 ) -> PhoneNumber:
-    """Return the number that a field holds. A number without a country code belongs to `country`.
+    """Return the number of a telephone field. A number without a country code belongs to `country`.
 
     `country` has two letters (ISO 3166). With `phone_check="valid"` the number must be in a published range
-    of fixed, mobile or VoIP numbers, of toll-free ones only with `toll_free`. A number that is valid as it
-    is written is returned as such; forms of earlier numbering plans (`plans`) are replaced if exactly one
-    valid number follows. With `"possible"`, for private numbering plans, the length alone is checked.
+    of fixed, mobile or VoIP numbers, or of toll-free numbers with `toll_free`. A number that is valid as it
+    is written is returned unchanged; forms of earlier numbering plans (`plans`) are replaced if exactly one
+    valid number follows. With `"possible"`, for private numbering plans, only the length is checked.
 
-    Raise UnmappableError for everything else. The error never quotes the number.
+    Raise UnmappableError for every other text. The error never quotes the number.
     """
     texts = split_numbers(number, country)
     if len(texts) == 1:
@@ -81,7 +81,7 @@ def _read_one(text: str, country: str, phone_check: PhoneCheck, *, toll_free: bo
 
 
 def _as_written(text: str, country: str) -> tuple[PhoneNumber, ...]:
-    """Return what libphonenumber reads. A leading 00 is read as +, and by the rules of `country`.
+    """Return the number as libphonenumber parses it. A leading 00 can stand for +.
 
     Raise UnmappableError if the number is only valid with an international prefix of a carrier.
     """
@@ -107,16 +107,17 @@ def _as_written(text: str, country: str) -> tuple[PhoneNumber, ...]:
 
 
 def _has_carrier_prefix(number: PhoneNumber, country: str) -> bool:
-    """Return True if an international prefix other than 00, +, and 011 of North America was cut off.
+    """Return True if an international prefix other than 00, +, and 011 of North America was removed.
 
-    Some countries have one for each carrier: in Colombia, 005 57… is +57… by a carrier, or 00 and +55 7….
+    Some countries have one for each carrier. In Colombia, 005 57… can be +57… through a carrier, or 00 and
+    +55 7….
     """
     with_prefix = number.country_code_source == CountryCodeSource.FROM_NUMBER_WITH_IDD
     return with_prefix and phonenumbers.country_code_for_region(country) != _NORTH_AMERICA
 
 
 def _only_number_of_today(text: str, country: str, as_written: tuple[PhoneNumber, ...]) -> PhoneNumber:
-    """Return the one valid number that a text may stand for. Raise UnmappableError if there is not one."""
+    """Return the one valid number that a text can mean. Raise UnmappableError for none or several."""
     spellings = tuple(_spellings(text, country))
     found: list[PhoneNumber] = []
     for spelling in spellings:
@@ -132,7 +133,7 @@ def _only_number_of_today(text: str, country: str, as_written: tuple[PhoneNumber
 
 
 def _spellings(text: str, country: str) -> Iterator[_Spelling]:
-    """Yield the ways to divide the digits into a country code and what follows it."""
+    """Yield the ways to divide the digits into a country code and the rest."""
     digits = digits_of(text)
     international = digits if text.startswith("+") else digits.removeprefix("00")
     if text.startswith("+") or digits.startswith("00"):
@@ -148,7 +149,7 @@ def _spellings(text: str, country: str) -> Iterator[_Spelling]:
 
 
 def _after_code(code: int, digits: str) -> Iterator[_Spelling]:
-    """Yield what follows the country code, which some people write twice."""
+    """Yield the digits after the country code, which some people write twice."""
     if digits.startswith(str(code)):
         after = digits.removeprefix(str(code))
         yield _Spelling(code, after, code_written=True)
@@ -170,7 +171,7 @@ def _is_valid_without(last_group: re.Pattern[str], text: str, country: str) -> b
 
 
 def _dialable(number: PhoneNumber, *, toll_free: bool) -> PhoneNumber:
-    """Return the number. Raise UnmappableError if its type is none that may be dialled."""
+    """Return the number. Raise UnmappableError if numbers of its type are not dialled."""
     kind = phonenumbers.number_type(number)
     allowed = toll_free and kind == PhoneNumberType.TOLL_FREE
     if kind in reasons.BY_TYPE and not allowed:
@@ -181,7 +182,7 @@ def _dialable(number: PhoneNumber, *, toll_free: bool) -> PhoneNumber:
 def _reason(
     text: str, country: str, spellings: tuple[_Spelling, ...], as_written: tuple[PhoneNumber, ...]
 ) -> reasons.Reason:
-    """Return why no valid number is meant."""
+    """Return the reason why a text is no valid number."""
     if len(digits_of(text)) > MOST_DIGITS + 2:
         return reasons.SEVERAL
     if _is_valid_without(_LAST_GROUP, text, country):

@@ -1,7 +1,6 @@
-"""The reasons for which a number is not dialled. Each says what was found and what the field may hold.
+"""The reasons why a number is not dialled. They are stored with the parked event.
 
-The texts are stored with the parked event. `integration.dashboard.presenting.labels` lists them for
-translation.
+`integration.dashboard.presenting.labels` lists the texts for translation.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ _SUBSCRIBER: Final = "a fixed, mobile or VoIP number of a customer"
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a number is not dialled: what was found, and what is allowed instead."""
+    """The reason why a number is not dialled: a description of the text, and what is allowed instead."""
 
     found: str
     allowed: str = NUMBER_WORDS
 
 
 def unmappable(reason: Reason) -> UnmappableError:
-    """Return the error for a telephone field."""
+    """Return the UnmappableError of `recall_telephone` for a reason."""
     return UnmappableError(_FIELD, reason.found, reason.allowed)
 
 
@@ -42,7 +41,7 @@ def unmappable(reason: Reason) -> UnmappableError:
 
 BLANK: Final = Reason("a blank text")
 NO_NUMBER: Final = Reason("a text without a number")
-LETTERS: Final = Reason("a number with letters in it", "digits; a letter is never read as a digit")
+LETTERS: Final = Reason("a number with letters in it", "digits instead of letters")
 CHARACTERS: Final = Reason("a text with characters that are not part of a telephone number")
 SCIENTIFIC: Final = Reason(
     "a number in scientific notation, which has lost digits",
@@ -50,13 +49,13 @@ SCIENTIFIC: Final = Reason(
 )
 EXTENSION: Final = Reason(
     "a number with an extension, which is not dialled",
-    "the number alone; keep the extension in a field of its own",
+    "the number alone; put the extension into a separate field",
 )
 EXTRA_DIGITS: Final = Reason(
-    "a number with an extension, or with a digit too many",
-    "the number alone; keep the extension in a field of its own",
+    "a number with an extension or one digit too many",
+    "the number alone; put the extension into a separate field",
 )
-SEVERAL: Final = Reason("several numbers", "one number; keep the others in fields of their own")
+SEVERAL: Final = Reason("several numbers", "one number; put the others into separate fields")
 TWO_COUNTRY_CODES: Final = Reason("a number with two different country codes", "one country code")
 
 # --- the number --------------------------------------------------------------------------------
@@ -82,7 +81,7 @@ BY_POSSIBILITY: Final[Mapping[int, Reason]] = {
 
 
 def nonexistent(country: str) -> Reason:
-    """Return the reason for a number that no range of the numbering plan of `country` contains."""
+    """Return the reason for a number that is in no range of the numbering plan of `country`."""
     return Reason(f"a number that does not exist in the numbering plan of {country}")
 
 
@@ -90,8 +89,8 @@ def foreign(country: str) -> Reason:
     """Return the reason for a number of a country that the account does not dial."""
     return Reason(
         f"a number of {country}, a country that the account does not dial",
-        "a number of the account's country or of its `countries`; without `countries`, {e164} in "
-        "dial_format allows all",
+        "a number of the account's country; to dial others, add them to `countries` and use {e164} in "
+        "dial_format",
     )
 
 
@@ -105,7 +104,8 @@ BY_TYPE: Final[Mapping[int, Reason]] = {
     PhoneNumberType.SHARED_COST: Reason("a shared-cost number, which costs the caller extra", _SUBSCRIBER),
     PhoneNumberType.TOLL_FREE: Reason(
         "a toll-free number, which does not belong to a customer",
-        "a fixed, mobile or VoIP number of a customer; toll_free = true of the account also dials this one",
+        "a fixed, mobile or VoIP number of a customer; to dial toll-free numbers, set toll_free = true in "
+        "the account",
     ),
     PhoneNumberType.PERSONAL_NUMBER: _SERVICE,
     PhoneNumberType.PAGER: _SERVICE,

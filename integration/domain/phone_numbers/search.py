@@ -26,9 +26,9 @@ WHOLE: Final = "|"
 def endings(text: str, accounts: Iterable[Account]) -> tuple[str, ...]:
     """Return the digit suffixes to search for when a user types a telephone number.
 
-    If `text` is a complete number in the country of one of the accounts, the result has that number as the
-    accounts dial it. Otherwise the digits are taken as the last digits of a number. Return an empty tuple
-    for a text with fewer than four digits or with characters that numbers do not have.
+    If `text` is a complete number in the country of an account, the result has the number as the accounts
+    dial it. Otherwise the digits are the last digits of a number. Return an empty tuple for a text with fewer
+    than four digits or with characters that numbers do not have.
     """
     digits = _digits(text)
     if digits is None:
@@ -44,9 +44,9 @@ def endings(text: str, accounts: Iterable[Account]) -> tuple[str, ...]:
 def whole_numbers(text: str, accounts: Iterable[Account]) -> tuple[str, ...]:
     """Return the whole numbers, each after `WHOLE`, to search for when a user types a telephone number.
 
-    A stored number matches if it is this number as one of the accounts dials it, as it is dialled inside its
-    country, with its country code, or digit by digit as it was typed. A part of a number matches nothing.
-    Return an empty tuple for a text that is no number.
+    A stored number matches if it is the typed number as an account dials it, as it is dialled inside its
+    country, with its country code, or digit by digit. A part of a number matches nothing. Return an empty
+    tuple for a text that is no number.
     """
     digits = _digits(text)
     if digits is None:
@@ -60,7 +60,7 @@ def whole_numbers(text: str, accounts: Iterable[Account]) -> tuple[str, ...]:
 
 
 def _digits(text: str) -> str | None:
-    """Return the digits of a text that may be the end of a number, or None."""
+    """Return the digits of a text if it can be the end of a number, else None."""
     try:
         texts = split_numbers(text, "ZZ")
     except UnmappableError:
@@ -70,7 +70,7 @@ def _digits(text: str) -> str | None:
 
 
 def _numbers(text: str, country: str) -> Iterator[PhoneNumber]:
-    """Yield the number that a text stands for: a valid one, else one of a possible length."""
+    """Yield the number of a text: a valid number, else a number of a possible length."""
     try:
         yield read(text, country, toll_free=True)
     except UnmappableError:
@@ -81,5 +81,5 @@ def _numbers(text: str, country: str) -> Iterator[PhoneNumber]:
 
 
 def _is_redundant(suffix: str, others: Iterable[str]) -> bool:
-    """Return True if `suffix` itself ends with one of the others, which then matches all its numbers."""
+    """Return True if `suffix` ends with another of the suffixes, which matches all its numbers."""
     return any(suffix != other and suffix.endswith(other) for other in others)

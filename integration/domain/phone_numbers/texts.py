@@ -1,7 +1,7 @@
-"""From the text of a field to the texts of its telephone numbers, without what surrounds them.
+"""Split the text of a field into the texts of its telephone numbers, and remove decoration.
 
-A text with anything that is not certain to be decoration raises UnmappableError. libphonenumber itself
-would skip words before a number, read letters as digits and drop an extension.
+A text that may have another meaning raises UnmappableError. libphonenumber itself would skip words before a
+number, convert letters to digits and drop an extension.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ _LOOKALIKES: Final = {
 
 
 def split_numbers(number: object, country: str) -> tuple[str, ...]:
-    """Return the texts of the numbers in a field: an optional + first, then digits and separators.
+    """Return the texts of the numbers in a field: an optional +, then digits and separators.
 
-    `country` is the country of a number without a country code (two letters, ISO 3166). Raise
-    UnmappableError if the field holds anything else.
+    `country` is the country of a number without a country code (two letters, ISO 3166). Raise UnmappableError
+    if the field has other content.
     """
     if isinstance(number, bool) or not isinstance(number, str | int):
         raise unmappable(reasons.Reason(f"a {type(number).__name__}"))
@@ -76,7 +76,7 @@ def digits_of(text: str) -> str:
 def _plain(text: str) -> str:
     """Return the lines of a text with ASCII digits, signs and single spaces, without format characters.
 
-    Numbers that were copied from a telephone's contacts contain invisible direction marks.
+    Numbers that were copied from a telephone's contacts have invisible direction marks.
     """
     if not text.isascii():
         text = "".join(_ascii(c) for c in text if unicodedata.category(c) != "Cf")
@@ -92,9 +92,9 @@ def _ascii(character: str) -> str:
 
 
 def _undecorated(text: str) -> str:
-    """Return the text without a formula's =, quotes, an address' scheme and a spreadsheet's `.0`.
+    """Return the text without a formula's =, quotes, a URL scheme and the `.0` of a spreadsheet.
 
-    A country code in brackets, (+57), becomes one without.
+    Brackets around a country code, as in (+57), are removed.
     """
     text = text.removeprefix("=").strip()
     if len(text) > 1 and text[0] == text[-1] and text[0] in _QUOTES:
@@ -109,7 +109,7 @@ def _undecorated(text: str) -> str:
 
 
 def _checked(text: str) -> str:
-    """Return the text of one number. Raise UnmappableError if it is anything else."""
+    """Return the text if it is one number. Raise UnmappableError otherwise."""
     twice = _CODE_TWICE.fullmatch(text)
     if twice:
         return "+" + text[text.index("+", 1) + 1 :].strip()

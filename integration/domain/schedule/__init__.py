@@ -1,4 +1,4 @@
-"""When a callback may be made: the calling hours, the holidays, and the rules that move its date. Pure."""
+"""The dates of callbacks: calling hours, holidays, and the rules that move a date. Pure."""
 
 from integration.domain.schedule.openings import is_open, next_opening, open_time
 from integration.domain.schedule.rules import Drop, Scheduled, apply, read_date

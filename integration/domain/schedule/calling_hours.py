@@ -1,7 +1,6 @@
 """Calling hours: the presets, and the parser for a table of windows.
 
-The windows of a `CallingHours` are sorted and neither overlap nor touch. The presets are hours that users
-ask for. They are no legal advice.
+The presets are no legal advice.
 """
 
 from __future__ import annotations
@@ -28,10 +27,8 @@ _SHORTHANDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 )
 _KEYS: Final = (*_SHORTHANDS, *DAYS, "holidays")
 
-_WINDOWS_WORDS = 'a list of windows such as ["08:00-12:00", "14:00-18:00"]; [] = closed'
-_WINDOW_WORDS = (
-    'from-to on one day such as "08:00-18:00", the first earlier than the second, "24:00" = midnight'
-)
+_WINDOWS_WORDS = 'a list of windows such as ["08:00-12:00", "14:00-18:00"], or [] for a closed day'
+_WINDOW_WORDS = '"HH:MM-HH:MM" with the earlier time first, such as "08:00-18:00", and "24:00" for midnight'
 _HOLIDAYS_WORDS = 'the code of a country whose public holidays are known, such as "CO" (default: none)'
 
 _MINUTES_OF_A_DAY = 24 * 60
@@ -39,7 +36,7 @@ _Minutes = tuple[int, int]
 
 
 class CallingHoursError(ValueError):
-    """The calling hours are invalid. `issues` lists every reason."""
+    """The calling hours of an account are invalid. `issues` has every reason."""
 
     def __init__(self, issues: tuple[ValidationIssue, ...]) -> None:
         super().__init__("; ".join(issue.allowed for issue in issues))
@@ -52,7 +49,10 @@ def _hours(*week: str, holidays_of: str | None = None) -> CallingHours:
 
 
 def _window(text: str) -> _Minutes:
-    """Return the start and end of "08:00-18:00" in minutes since midnight. Raise ValueError."""
+    """Return the start and end of a text such as "08:00-18:00" in minutes since midnight.
+
+    Raise ValueError for any other text.
+    """
     # Word processors turn the hyphen into a dash.
     match = re.fullmatch(r"\s*(\d{1,2}):(\d\d)\s*[-\u2013\u2014]\s*(\d{1,2}):(\d\d)\s*", text, re.ASCII)
     if not match:
@@ -93,12 +93,12 @@ HOURS_WORDS: Final = (
 
 
 def read_hours(value: object) -> CallingHours:
-    """Return the calling hours of a preset's name or a table of windows.
+    """Return the calling hours for a preset's name or a table of windows.
 
     The table's keys are days (`monday` … `sunday`), `weekdays` (Monday to Friday), `weekend`, `every_day`,
-    and `holidays`, a country code. The value of a day is a list of texts "HH:MM-HH:MM", or one such text.
-    A key for fewer days overrides a key for more days. A day without a key is closed. Windows that touch
-    are joined. Raise CallingHoursError with every issue, its place relative to `value`.
+    and `holidays`, a country code. The value of a day is a list of texts "HH:MM-HH:MM", or one such text. A
+    key for fewer days overrides a key for more days. A day without a key is closed. Windows that touch are
+    joined. Raise CallingHoursError with every issue. The places of issues are relative to `value`.
     """
     if isinstance(value, str):
         return _preset(value)

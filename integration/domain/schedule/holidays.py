@@ -1,4 +1,4 @@
-"""The days that a country's public holidays close: those of the package `holidays`, with corrections."""
+"""The days on which a country's public holidays close: those of the package `holidays`, corrected."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def _correct_argentina(names: _Names) -> None:
 
 
 def _correct_ecuador(names: _Names) -> None:
-    """Remove the original day of each moved holiday: the rest moves, and the original is a working day.
+    """Remove the original day of each moved holiday, which becomes a working day.
 
-    Law of 20 December 2016 that reforms article 65 of the Código del Trabajo. The package lists both days.
+    The law of 20 December 2016 reforms article 65 of the Código del Trabajo. The package lists both days.
     """
     moves = [
         (day, name.removesuffix(_OBSERVED))
@@ -65,7 +65,7 @@ def _correct_ecuador(names: _Names) -> None:
 
 
 def _moved_day(names: _Names, original: date) -> list[str]:
-    """Return the holidays of the day that becomes a working day.
+    """Return the holidays of a moved holiday's original day, which becomes a working day.
 
     The 2nd and the 3rd of November are both holidays. If they are a Tuesday and a Wednesday, Monday and
     Tuesday are free, and the Wednesday is not.

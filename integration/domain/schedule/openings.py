@@ -1,4 +1,4 @@
-"""The calling hours on the calendar: open or closed at a moment, and the next opening."""
+"""Apply calling hours to the calendar: whether they are open at a moment, and the next opening."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def is_open(hours: CallingHours, moment: datetime) -> bool:
 def next_opening(hours: CallingHours, moment: datetime) -> datetime | None:
     """Return `moment` if it is inside the hours, else the next opening, or None if there is none.
 
-    `moment` is aware, in the account's zone. Its wall clock time decides, because wolkvox receives no zone.
+    `moment` is aware, in the account's zone. Its wall clock time counts, because wolkvox receives no zone.
     """
     if is_open(hours, moment):
         return moment
@@ -39,9 +39,9 @@ def next_opening(hours: CallingHours, moment: datetime) -> datetime | None:
 
 
 def open_time(hours: CallingHours, zone: ZoneInfo, begin: datetime, end: datetime) -> timedelta:
-    """Return how much of the time between `begin` and `end` (aware) is inside the hours in `zone`.
+    """Return the part of the time from `begin` to `end` (aware) that is inside the hours in `zone`.
 
-    At most the last DAYS_SEARCHED days are considered.
+    Only the last DAYS_SEARCHED days count.
     """
     first = max(begin, end - timedelta(days=DAYS_SEARCHED))
     day, last, total = first.astimezone(zone).date(), end.astimezone(zone).date(), timedelta(0)
@@ -56,7 +56,7 @@ def open_time(hours: CallingHours, zone: ZoneInfo, begin: datetime, end: datetim
 
 
 def openings(hours: CallingHours, start: datetime) -> Iterator[datetime]:
-    """Yield every opening from the day of `start` on, in order."""
+    """Yield the openings of the hours in order, from the day of `start` on."""
     zone, first = start.tzinfo, start.date()
     for offset in range(DAYS_SEARCHED):
         day = first + timedelta(days=offset)

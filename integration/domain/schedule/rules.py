@@ -1,6 +1,6 @@
 """Apply lateness, lead time and calling hours to the requested date of a callback. Pure.
 
-A callback is never moved to before its requested date.
+The result is never earlier than the requested date.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Scheduled:
-    """The date to send to wolkvox, aware, in the account's zone. `notes` explains each change of the date."""
+    """The date to send to wolkvox, aware, in the account's zone. `notes` has the reason of each change."""
 
     date: datetime
     notes: tuple[str, ...] = ()
@@ -28,7 +28,7 @@ class Scheduled:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """The callback must not be made. `reason` explains why."""
+    """The decision not to make a callback, with its reason."""
 
     reason: str
 

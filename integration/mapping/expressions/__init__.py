@@ -2,7 +2,7 @@
 
 A template can only read items of its data. It cannot read attributes of Python objects, call functions or
 loop, so its time and output are bounded by the template and the data. Absent, null and blank values never
-become text. Errors describe values by their kind and never quote them.
+become text. Errors describe values by their type and never quote them.
 """
 
 from integration.mapping.expressions.checker import TemplateFaultError

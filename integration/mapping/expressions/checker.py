@@ -1,4 +1,4 @@
-"""Check templates before they are compiled: only known placeholders, filters, tests and conditions pass."""
+"""Check templates before they are compiled. Only known placeholders, filters, tests and conditions pass."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ _ALLOWED_NODES = (
 
 
 class TemplateFaultError(ValueError):
-    """A template or expression does not compile.
+    """A template or expression is invalid.
 
-    `found` completes the sentence "a template with FOUND", `allowed` the sentence "Use ALLOWED".
+    `found` completes the sentence "the template has FOUND", and `allowed` completes the sentence "Use
+    ALLOWED".
     """
 
     def __init__(self, found: str, allowed: str) -> None:
@@ -37,7 +38,7 @@ class TemplateFaultError(ValueError):
 
 
 class Checker:
-    """Checks one template. `allowed` are the top-level names that it may read."""
+    """Checks the syntax tree of one template, which may read the top-level names in `allowed`."""
 
     def __init__(self, allowed: frozenset[str]) -> None:
         self._allowed = allowed
@@ -46,7 +47,10 @@ class Checker:
         self._defaulted_variables: set[str] = set()
 
     def reads_of(self, tree: nodes.Node) -> tuple[frozenset[str], frozenset[str]]:
-        """Return the top-level names that are read, and the keys of `vars` read without a default."""
+        """Return the top-level names that the tree reads, and the keys of `vars` read without a default.
+
+        Raise TemplateFaultError for a construct that is not allowed.
+        """
         self._check(tree)
         return frozenset(self._names), frozenset(self._variables - self._defaulted_variables)
 
@@ -93,7 +97,7 @@ class Checker:
     def _check_call(self, node: Any) -> None:
         if not isinstance(node.node, nodes.Getattr):
             raise TemplateFaultError(
-                f"a call in line {node.lineno}", "filters, such as {{ event.x | digits }}"
+                f"a function call in line {node.lineno}", "filters, such as {{ event.x | digits }}"
             )
         if node.node.attr not in METHODS:
             _unknown("method", node.node.attr, METHODS)
@@ -139,7 +143,7 @@ class Checker:
 
 
 def _variable_of(node: nodes.Node) -> frozenset[str]:
-    """Return a set with the key of `vars.key` or `vars['key']`, and an empty set for all other nodes."""
+    """Return the key of `vars.key` or `vars['key']` as a set, or an empty set for all other nodes."""
     if not isinstance(node, nodes.Getattr | nodes.Getitem) or not isinstance(node.node, nodes.Name):
         return frozenset()
     key = node.attr if isinstance(node, nodes.Getattr) else getattr(node.arg, "value", None)

@@ -1,7 +1,7 @@
 """Compile expressions and templates of the configuration, and evaluate them for events.
 
-Errors of the configuration are TemplateFaultError. Errors of an event are UnmappableError. LookupNeeded
-signals that a contact must be looked up first.
+Errors of the configuration are TemplateFaultError. Errors of an event are UnmappableError. LookupNeeded means
+that a record must be looked up first.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _RUN_TIME_ERRORS = (
 
 
 class TemplateContext:
-    """The values of the names that templates read, prepared once for all templates of an event."""
+    """The names that templates can read and their values, prepared once for all templates of an event."""
 
     __slots__ = ("context", "names")
 
@@ -72,21 +72,21 @@ class Expression:
     def evaluate(self, **names: Any) -> Any:
         """Return the expression's value, or None if it is absent.
 
-        Raise UnmappableError with the field `expression` if it cannot be evaluated for this event,
-        LookupNeeded if it reads a contact that is not looked up yet, and ValueError if a name that it reads
-        is missing from `names`.
+        Raise UnmappableError with the field `expression` if it cannot be evaluated for this event. Raise
+        LookupNeeded if it reads a record that is not looked up yet, and ValueError if a name that it reads is
+        missing from `names`.
         """
         return self.evaluated(TemplateContext(names))
 
     def evaluated(self, context: TemplateContext) -> Any:
-        """Return the expression's value like `evaluate`, from a prepared context."""
+        """Return the expression's value as `evaluate` does, from a prepared context."""
         value = _guarded("expression", self.names, self._run, context)
         return None if isinstance(value, Absent) else value
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A compiled template. `names` and `variables` are as in Expression."""
+    """A compiled template. `names` and `variables` have the same meaning as in Expression."""
 
     source: str
     names: frozenset[str]
@@ -94,9 +94,9 @@ class Text:
     _run: Callable[[Context], Any]
 
     def value(self, context: TemplateContext) -> str | int | float | date:
-        """Return the rendered text. If the template is a single placeholder, return its value with its type.
+        """Return the rendered text, or the typed value of a template that is a single placeholder.
 
-        Raises the errors of `render`.
+        Raise the same errors as `render`.
         """
         value: str | float | date = _guarded("template", self.names, self._run, context)
         return value
@@ -105,16 +105,16 @@ class Text:
         """Return the rendered text.
 
         Raise UnmappableError with the field `template` if the value of a placeholder is absent, null, blank,
-        or not a text, number or date. Raise LookupNeeded and ValueError like `Expression.evaluate`.
+        or not a text, number or date. Raise LookupNeeded and ValueError as `Expression.evaluate` does.
         """
         return as_text(self.value(TemplateContext(names)))
 
 
 @lru_cache(maxsize=8192)
 def expression(source: str, allowed: frozenset[str] = NAMES) -> Expression:
-    """Return a compiled Jinja expression such as `event.a == 'x'`. Raise TemplateFaultError.
+    """Return the compiled form of a Jinja expression such as `event.a == 'x'`.
 
-    `allowed` are the top-level names that it may use.
+    `allowed` are the top-level names that it may use. Raise TemplateFaultError if it is invalid.
     """
     with _CompileFaults(source):
         parser = Parser(ENVIRONMENT, source, state="variable")
@@ -127,9 +127,9 @@ def expression(source: str, allowed: frozenset[str] = NAMES) -> Expression:
 
 @lru_cache(maxsize=8192)
 def text(source: str, allowed: frozenset[str] = NAMES) -> Text:
-    """Return a compiled Jinja template such as `57{{ event.phone | digits }}`. Raise TemplateFaultError.
+    """Return the compiled form of a Jinja template such as `57{{ event.phone | digits }}`.
 
-    `allowed` are the top-level names that it may use.
+    `allowed` are the top-level names that it may use. Raise TemplateFaultError if it is invalid.
     """
     with _CompileFaults(source):
         tree = ENVIRONMENT.parse(source)
@@ -144,7 +144,7 @@ def _guarded(
     field: str, needed: frozenset[str], run: Callable[[Context], Any], context: TemplateContext
 ) -> Any:
     if not needed <= context.names.keys():
-        raise ValueError(f"not given: {', '.join(sorted(needed - context.names.keys()))}")
+        raise ValueError(f"names without a value: {', '.join(sorted(needed - context.names.keys()))}")
     try:
         return run(context.context)
     except UnmappableError as error:
@@ -155,13 +155,13 @@ def _guarded(
         # The messages of these errors quote values, so only the type is reported.
         raise UnmappableError(
             field,
-            f"an expression that failed ({type(error).__name__}), since its values are of different kinds",
-            "values of one kind",
+            f"an expression that failed ({type(error).__name__}), because its values have different types",
+            "values of one type",
         ) from None
 
 
 class _CompileFaults:
-    """Converts the errors of Jinja and Python about a source to TemplateFaultError."""
+    """Context manager that converts the compile errors of Jinja and Python to TemplateFaultError."""
 
     def __init__(self, source: str) -> None:
         if not source.strip():
@@ -176,10 +176,12 @@ class _CompileFaults:
         if isinstance(error, TemplateSyntaxError):
             raise TemplateFaultError(
                 f"a syntax error: {error.message} (line {error.lineno})",
-                "the syntax of Jinja",
+                "valid Jinja syntax",
             ) from error
         if isinstance(error, RecursionError | MemoryError | SyntaxError | OverflowError):
-            raise TemplateFaultError("brackets or operators nested too deep", "a simpler template") from error
+            raise TemplateFaultError(
+                "brackets or operators that are nested too deeply", "a simpler template"
+            ) from error
 
 
 def _compile_expression(tree: nodes.Expr) -> Callable[[Context], Any]:
@@ -200,7 +202,7 @@ def _compile_text(tree: nodes.Template) -> Callable[[Context], str]:
     def run(context: Context) -> str:
         rendered = bounded("".join(template.root_render_func(context)))
         if not rendered.strip():
-            raise UnmappableError("template", "a text without content", "a value")
+            raise UnmappableError("template", "a blank text", "a value")
         return rendered
 
     return run

@@ -1,6 +1,6 @@
-"""Access to the data of templates: fields, absent values, records not looked up yet, conversion to text.
+"""Access to the data of templates: fields, absent values, missing lookups, and conversion to text.
 
-Absent and null values never become text. Errors describe values by their kind and never quote them.
+Absent and null values never become text. Errors describe values by their type and never quote them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class LookupNeeded(Exception):  # noqa: N818  (a signal, not an error)
 
 
 class NotLookedUp:
-    """Placeholder for a record that is not looked up yet. Any use of it raises LookupNeeded."""
+    """Placeholder for a record before its lookup. Any use of it raises LookupNeeded."""
 
     __slots__ = ()
 
@@ -53,7 +53,7 @@ NOT_LOOKED_UP = NotLookedUp()
 
 
 class Absent(Undefined):
-    """An absent field. It is falsy, and every comparison with it is false, also with itself."""
+    """The value of a field that does not exist. It is falsy and equals nothing, not even itself."""
 
     __slots__ = ()
 
@@ -78,7 +78,7 @@ class Absent(Undefined):
 def as_text(value: object) -> str:
     """Return a text, number or date as text. Raise UnmappableError for other values and for long texts.
 
-    A float with an integer value is written as an integer, because JSON parsers read `12345.0` as a float.
+    A float with an integer value becomes an integer, because JSON parsers read `12345.0` as a float.
     """
     if isinstance(value, str):
         return value if len(value) <= MAX_TEXT else refuse_text(f"a text of {len(value)} characters")
@@ -92,13 +92,13 @@ def as_text(value: object) -> str:
 
 
 def kind(value: object) -> str:
-    """Return the kind of a value, in the terms of JSON, without its content."""
+    """Return the type of a value in the terms of JSON, such as "a list"."""
     if is_missing(value):
         return "null" if value is None else "an absent field"
     for types, word in _KINDS:
         if isinstance(value, types):
             return word
-    return "something that is not data"
+    return "a value of an unsupported type"
 
 
 def is_missing(value: object) -> bool:
@@ -121,7 +121,11 @@ _KINDS: tuple[tuple[tuple[type, ...], str], ...] = (
 
 def _float_as_text(value: float) -> str:
     if value.is_integer():
-        return str(int(value)) if abs(value) < _EXACT_FLOAT else refuse_text("a number too big to be exact")
+        return (
+            str(int(value))
+            if abs(value) < _EXACT_FLOAT
+            else refuse_text("a number that is too large to be exact")
+        )
     written = repr(value)
     return written if re.fullmatch(r"-?\d+\.\d+", written) else refuse_text("a number out of range")
 
@@ -134,8 +138,8 @@ def refuse_text(found: str) -> NoReturn:
 def field_of(value: Any, name: str) -> Any:
     """Return an item of a mapping, an item of a list by its index as text, or a part of a date by name.
 
-    Return Absent if it does not exist. Senders of forms number fields; whether they are a list or a mapping
-    depends on which fields a customer filled in, so both are read alike.
+    Return Absent if it does not exist. Some senders number the fields of a form. Whether these become a list
+    or a mapping depends on the fields that a customer filled in, so both accept the same keys.
     """
     if is_missing(value):
         return value if isinstance(value, Absent) else Absent(name=name)
@@ -168,7 +172,7 @@ def is_number(value: object) -> bool:
 
 
 def bounded(text: str) -> str:
-    """Return the text. Raise UnmappableError if it is longer than MAX_TEXT."""
+    """Return the text unchanged. Raise UnmappableError if it is longer than MAX_TEXT."""
     return text if len(text) <= MAX_TEXT else refuse_text(f"a text of {len(text)} characters")
 
 
@@ -180,7 +184,7 @@ def require_short(*values: object) -> None:
 
 
 def collected(iterable: Iterable[Any]) -> list[Any]:
-    """Return the items as a list in which absent items are None.
+    """Return the items as a list, with None for absent items.
 
     Raise UnmappableError as soon as the list exceeds MAX_LIST or MAX_MADE.
     """
@@ -189,7 +193,7 @@ def collected(iterable: Iterable[Any]) -> list[Any]:
     for item in iterable:
         weight += _weight(item)
         if len(items) == MAX_LIST or weight > MAX_MADE:
-            _refuse_list("a list that grows too long")
+            _refuse_list("a list with too many items")
         items.append(None if isinstance(item, Undefined) else item)
     return items
 

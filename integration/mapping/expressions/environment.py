@@ -1,4 +1,4 @@
-"""The Jinja sandbox of templates. Templates read data by keys and have no access to Python objects."""
+"""The Jinja sandbox in which templates run. They read data by keys and cannot access Python objects."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ class _Environment(ImmutableSandboxedEnvironment):
         return item_of(obj, argument)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ARG002  (Jinja's)
-        """Calculate with numbers. `+` also joins texts and lists. Absent stays absent."""
+        """Return the result of an operator. It works on numbers; `+` also joins texts and lists.
+
+        An absent operand makes the result absent.
+        """
         if is_missing(left) or is_missing(right):
             return Absent()
         if is_number(left) and is_number(right):

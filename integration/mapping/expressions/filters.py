@@ -1,6 +1,6 @@
-"""The filters, tests and operators of templates. Their results are bounded in size.
+"""The filters, tests and operators of templates. Their results have a limited size.
 
-An absent argument makes the result absent, except for `default` and the tests for absent values.
+If an argument is absent, the result is absent, except for `default` and the tests for absent values.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _DIRECTIVES = re.compile(r"(?:[^%]|%[-_0^#]?[EO]?:?[A-Za-z%])*")
 
 
 def _propagating(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a filter: an absent or null argument makes the result absent, and iterators become lists."""
+    """Return a filter that returns Absent for an absent or null argument, and a list for an iterator."""
     first = 1 if hasattr(function, "jinja_pass_arg") else 0
 
     @wraps(function)
@@ -64,7 +64,7 @@ def _text_filter(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _default(value: object, fallback: object = "", boolean: object = False) -> object:  # noqa: FBT002  (Jinja's)
-    """Return `fallback` if the value is absent, null or blank; with `boolean`, also for 0, false and []."""
+    """Return `fallback` if the value is absent, null or blank. With `boolean`, also for 0, false and []."""
     unset = is_missing(value) or (isinstance(value, str) and not value.strip())
     return fallback if unset or (boolean and not value) else value
 
@@ -72,7 +72,7 @@ def _default(value: object, fallback: object = "", boolean: object = False) -> o
 def _replace(value: str, old: str, new: str, count: int = -1) -> str:
     old, new = as_text(old), as_text(new)
     if len(value) + value.count(old) * len(new) > MAX_TEXT:
-        refuse_text("a text that grows too long")
+        refuse_text("a text that is too long")
     return value.replace(old, new, count)
 
 
@@ -81,7 +81,7 @@ def _zfill(value: str, width: int) -> str:
 
 
 def _digits(value: str) -> str:
-    """Return the digits of a text as ASCII digits."""
+    """Return the decimal digits of a text as ASCII digits."""
     return "".join(str(int(c)) for c in value if c.isdecimal())
 
 
@@ -101,7 +101,7 @@ def _join(value: Any, separator: str = "", attribute: Any = None) -> Any:
         return Absent()
     texts, between = [as_text(part) for part in parts], as_text(separator)
     if sum(map(len, texts)) + len(between) * len(texts) > 2 * MAX_TEXT:
-        refuse_text("a text that grows too long")
+        refuse_text("a text that is too long")
     return bounded(between.join(texts))
 
 
@@ -131,7 +131,7 @@ def _date(value: object, form: str | None = None) -> datetime | date:
 
 
 def _in_named_zone(value: object, name: str) -> datetime:
-    """Return a moment in a time zone. A moment without an offset is taken as a time in that zone."""
+    """Return a moment in a time zone. A moment without an offset is a time in that zone."""
     moment = parse_moment(value)
     if not isinstance(moment, datetime):
         raise UnmappableError("recall_date", "a date without a time", "a moment with a time of day")
@@ -139,7 +139,7 @@ def _in_named_zone(value: object, name: str) -> datetime:
 
 
 def _plus(value: object, *, minutes: float = 0, hours: float = 0, days: float = 0) -> datetime | date:
-    """Return a moved moment. Days are calendar days of its zone; minutes and hours are elapsed time."""
+    """Return a moment moved by days of the calendar, and by minutes and hours of elapsed time."""
     moment = parse_moment(value)
     later = timedelta(minutes=minutes, hours=hours)
     if not isinstance(moment, datetime):
@@ -154,14 +154,17 @@ def _plus(value: object, *, minutes: float = 0, hours: float = 0, days: float = 
 def _strftime(value: object, form: str) -> str:
     # A width, as in %20000000d, makes the C library write as many characters.
     if len(form) > _LONGEST_FORMAT or not _DIRECTIVES.fullmatch(form):
-        found, allowed = "a strftime format that cannot be used", "directives without a width"
+        found, allowed = "an invalid strftime format", "directives without a width"
         raise UnmappableError("template", found, allowed)
     moment = parse_moment(value)
     return moment.strftime(form)
 
 
 def _from_json(value: object) -> Any:
-    """Return the value of a JSON text of at most MAX_JSON_TEXT characters. Lists are bounded where used."""
+    """Return the value of a JSON text.
+
+    Raise UnmappableError for other values, invalid JSON, and texts longer than MAX_JSON_TEXT.
+    """
     if not isinstance(value, str):
         raise UnmappableError("template", kind(value), "a text that holds JSON")
     if len(value) > MAX_JSON_TEXT:

@@ -1,6 +1,6 @@
-"""Rewrite a checked template, so that it performs no operations on Python objects directly.
+"""Rewrite the syntax tree of a checked template, so that operations become filters of `filters`.
 
-The input must have passed `checker`. Operations become filters of `filters`.
+The compiled template then performs no operation on a Python object directly.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from jinja2.visitor import NodeTransformer
 
 
 class Rewriter(NodeTransformer):
-    """Replaces operations on Python objects by filters: methods, slices, `~`, `<`, `in`."""
+    """Replaces methods, slices, `~`, comparisons and `in` by filters."""
 
     def visit_Call(self, node: nodes.Call) -> nodes.Node:  # noqa: N802  (Jinja names it by the node)
         """Replace a method call by a filter."""
@@ -53,7 +53,7 @@ class Rewriter(NodeTransformer):
 
 
 class PlaceholderRewriter(Rewriter):
-    """Also adds a filter to each placeholder that rejects absent, null and blank values."""
+    """A Rewriter that also adds a filter to each placeholder, which rejects absent, null and blank values."""
 
     def visit_Output(self, node: nodes.Output) -> nodes.Node:  # noqa: N802  (as above)
         """Add the filter `placeholder text` to each placeholder."""
@@ -68,7 +68,7 @@ class PlaceholderRewriter(Rewriter):
 
 
 def only_placeholder(tree: nodes.Template) -> nodes.Expr | None:
-    """Return the placeholder of a template that consists of a single placeholder, else None."""
+    """Return the expression of a template that consists of one placeholder, else None."""
     outputs = [node for node in tree.body if isinstance(node, nodes.Output)]
     if len(outputs) != len(tree.body):
         return None
