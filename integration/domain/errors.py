@@ -142,7 +142,7 @@ class WorkOverranError(RingbackError):
 
 
 class WorkFailedError(RingbackError):
-    """A piece of work failed, for example because it needed too much memory (status 422)."""
+    """A preview or a search failed, for example because it needed too much memory (status 422)."""
 
 
 class ClientLeftError(RingbackError):
