@@ -189,7 +189,7 @@ def _source(reading: ConfigReading, place: Place, table: dict[str, Any], name: s
     if kind == "json" and wanted is not None:
         preset = presets().get(wanted) if isinstance(wanted, str) else None
         if preset is None:
-            # Which keys are missing depends on the preset.
+            # The required keys depend on the preset, so the table cannot be validated without it.
             reading.report((*place, "preset"), nearest(wanted, presets(), "the presets"))
             return None
         table = with_preset(table, preset)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ACTION_INPUTS: Final = "inputFields"
 """The table of an event of a HubSpot custom workflow action with its input fields."""
 EVENT_FIELD: Final = re.compile(r"\bevent((?:\.[A-Za-z_]\w*)+)")
-# Of a Salesforce notification, not of its record.
+# The fields of a Salesforce notification that are not fields of its record.
 _OF_NOTIFICATIONS: Final = frozenset({"notification_id", "object_type", "organization_id"})
 
 

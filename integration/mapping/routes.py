@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from integration.mapping.event_context import EventContext
 
 LONGEST_FIELD = 256
-# Unicode's Default_Ignorable_Code_Point, and a blank that strip() keeps. Copied texts bring them along. An
-# id with one of them would be another customer.
+# Unicode's Default_Ignorable_Code_Point, and a blank that strip() keeps. Copied texts contain them, and
+# an id with one of them would be another customer.
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
     "\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from integration.config.source_models.models import JsonSource
 
 _SIGNING: Final = ("signed", "timestamp", "message_id", "tolerance_seconds")
-# The keys that describe the proof, by `verify`. A preset's keys of another proof are dropped.
+# The keys for the verification, by `verify`. A preset's keys for another `verify` are dropped.
 PROOF_KEYS: Final = {
     "standard-webhooks": frozenset({"secrets"}),
     "hmac": frozenset({"secrets", "header", "encoding", "prefix", "algorithm", *_SIGNING}),
@@ -58,7 +58,7 @@ _WEBHOOK_KEY_WORDS: Final = (
     '"whsec_" followed by base64. Keys of asymmetric signatures, "whsk_" and "whpk_", are not supported'
 )
 
-# The keys without which a `verify` cannot work, and what to write for each.
+# The keys that a `verify` may require, with a description of their values.
 _NEEDED: Final = {
     "secrets": "a secret or a list of them",
     "header": 'the name of a header such as "X-Signature"',
@@ -97,7 +97,7 @@ def _signing_issues(source: JsonSource) -> Iterator[ValidationIssue]:
         if placeholder in names and value is None:
             yield ValidationIssue((key,), f'{words}, because signed = "{source.signed}" needs one')
         if value is not None and placeholder not in names:
-            # What is not signed could be changed by everybody who has captured a delivery.
+            # An unsigned value could be changed by everyone who has captured a delivery.
             yield ValidationIssue(("signed",), f"a text with {{{placeholder}}}, because {key} is set")
     if "url" in names and source.public_url is None:
         yield ValidationIssue(("public_url",), f"{PUBLIC_URL_WORDS}, because the signature covers it")

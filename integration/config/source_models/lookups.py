@@ -55,7 +55,7 @@ def is_hubspot_object(name: object) -> bool:
 
 
 def hubspot_record(object_name: str, record: str) -> str:
-    """Return the `lookup_id` of a record: a contact's id alone, others as "deals/123"."""
+    """Return the `lookup_id` of a record: the id of a contact, or "deals/123" for other objects."""
     return record if object_name == HUBSPOT_CONTACTS else f"{object_name}/{record}"
 
 

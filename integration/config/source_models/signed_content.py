@@ -41,7 +41,7 @@ def is_signed_template(template: str) -> bool:
     texts = parts[::2]
     printable = all(text.isascii() and text.isprintable() and not {"{", "}"} & set(text) for text in texts)
     once = len(names) == len(set(names)) and "body" in names
-    # An id of any length needs a text that ends it, unless it is the last part.
+    # An id can have any length, so a separator must follow it, unless it is the last part.
     ended = all(name != "id" or after for name, after in zip(names[:-1], texts[1:-1], strict=True))
     return printable and once and ended
 

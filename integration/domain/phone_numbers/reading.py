@@ -27,7 +27,7 @@ PhoneCheck = Literal["valid", "possible"]
 
 _NORTH_AMERICA: Final = 1
 
-# A last group that numbers are not written with: one digit alone, or up to four after a dash with spaces.
+# A last group that is unusual in a number: a single digit, or up to four after a dash with spaces.
 _UNUSUAL_LAST_GROUP: Final = re.compile(r"(.*\d)(?:[ .)-]+\d| - \d{1,4})")
 _LAST_GROUP: Final = re.compile(r"(.*\d)[ .()-]+\d{1,5}")
 

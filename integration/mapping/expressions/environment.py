@@ -52,7 +52,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         raise TypeError(operator)
 
     def call_unop(self, context: Context, operator: str, arg: Any) -> Any:  # noqa: ARG002  (Jinja's)
-        """Return a number with the sign applied. Absent stays absent."""
+        """Return the result of a sign before a number. An absent number makes the result absent."""
         if is_missing(arg):
             return Absent()
         if not is_number(arg):
