@@ -68,7 +68,7 @@ def rejection_of(  # noqa: PLR0913  (a request has these parts)
 
 
 def relevant_header_names(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the names of the headers that verification, proxies or the parsing of the body depend on."""
+    """Return the names of the headers that affect verification, proxies or the parsing of the body."""
     named = (safe_header_name(name) for name in headers if any(word in name for word in _RELEVANT_WORDS))
     return tuple(sorted(named))[:_MOST_HEADERS]
 

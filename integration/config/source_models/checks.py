@@ -63,7 +63,7 @@ _NEEDED: Final = {
     "secrets": "a secret or a list of them",
     "header": 'the name of a header such as "X-Signature"',
     "public_keys": "the sender's public key or a list of them",
-    "token": 'a template such as "{{ body.auth.application_token }}"',
+    "token": 'a template for the token, such as "{{ body.auth.application_token }}"',
     "param": 'the name of a query parameter such as "code"',
 }
 

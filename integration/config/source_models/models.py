@@ -134,7 +134,7 @@ class JsonSource(_Source):
     )
     public_url: PublicUrl | None = Field(default=None, description=PUBLIC_URL_WORDS)
     token: Template | None = Field(
-        default=None, description='a template such as "{{ body.auth.application_token }}"'
+        default=None, description='a template for the token, such as "{{ body.auth.application_token }}"'
     )
     param: Annotated[str, Field(pattern=r"^[A-Za-z0-9._~-]+$")] | None = Field(
         default=None, description='the name of a query parameter, such as "code"'

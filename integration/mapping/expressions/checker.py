@@ -105,7 +105,9 @@ class Checker:
 
     def _check_arguments(self, node: Any) -> None:
         if node.dyn_args is not None or node.dyn_kwargs is not None:
-            raise TemplateFaultError(f"* or ** before an argument in line {node.lineno}", "separate arguments")
+            raise TemplateFaultError(
+                f"* or ** before an argument in line {node.lineno}", "separate arguments"
+            )
 
     def _check_mapped_filter(self, name: nodes.Expr) -> None:
         if not isinstance(name, nodes.Const) or name.value not in FILTERS:
