@@ -57,7 +57,7 @@ LOOK_SECONDS: Final = 0.2
 class FirstPush:
     """The result of resuming an account. `view` is the account after the resume.
 
-    `what` says what followed:
+    The values of `what`:
 
     - `accepted`, `refused`: the answer of wolkvox to the first recall
     - `held`: the queue is stopped, waiting or paused

@@ -1,4 +1,4 @@
-"""A test call: reads the campaigns of a token from wolkvox, which changes nothing there.
+"""A test call, which reads the campaigns of a token from wolkvox and changes nothing there.
 
 The call holds a lease on the token's queue, as a push does, so that no other call on the token overlaps it.
 It counts towards the daily limit.

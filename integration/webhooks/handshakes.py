@@ -52,7 +52,7 @@ def handshake_reply(delivery: Delivery, settings: Source) -> Reply | None:
 
 
 def verified_handshake_reply(delivery: Delivery, settings: Source) -> Reply | None:
-    """Return the response to a verified request that only checks the address, or None for any other one."""
+    """Return the response to a verified request that only checks the address, or None for any other."""
     if not isinstance(settings, JsonSource):
         return None
     return _challenge(delivery, settings) or _ping(delivery, settings)

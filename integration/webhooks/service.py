@@ -82,7 +82,7 @@ class _TooManyError(Exception):
 
 
 class WebhookService:
-    """Receives deliveries, and stores what follows from them. `rejections` records rejected ones."""
+    """Processes deliveries, and reports rejected ones to `rejections`."""
 
     def __init__(self, services: Services, rates: RateLimiter, rejections: Rejections | None = None) -> None:
         self._services = services

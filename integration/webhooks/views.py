@@ -49,7 +49,7 @@ def receiver_blueprint(intake: WebhookService) -> Blueprint:
     @blueprint.route("/hooks/<source>/options", **posted)
     @blueprint.route("/hooks/<source>/<url_key>/options", **posted)
     def options(source: str, url_key: str | None = None) -> Response:
-        """Answer HubSpot's workflow editor, which asks for the options of a drop-down."""
+        """Return the options of a drop-down to HubSpot's workflow editor."""
         settings = intake.source(source, url_key)
         if not isinstance(settings, HubspotSource):
             return problem(404, *_UNKNOWN)
@@ -62,7 +62,7 @@ def receiver_blueprint(intake: WebhookService) -> Blueprint:
     @blueprint.route("/hooks/<source>", **checked)
     @blueprint.route("/hooks/<source>/<url_key>", **checked)
     def address_check(source: str, url_key: str | None = None) -> Response:
-        """Answer a sender that checks the address, if the source has a `handshake` of this method."""
+        """Respond to a sender that checks the address, if the source's `handshake` uses this method."""
         settings = intake.source(source, url_key)
         if settings is None:
             raise MethodNotAllowed(["POST"])

@@ -84,7 +84,7 @@ def processes(tmp_path, valkey):
 def test_a_damaged_file_takes_nothing_away_from_running_processes(processes):
     assert len(processes.post_form("1")[1]["recalls"]) == 1
     processes.path.write_text(processes.whole[: processes.whole.index("[[routes]]")])
-    processes.wait_for("configuration pending")
+    processes.wait_for("removes what is in use")
     assert "[[routes]]" in processes.readyz()["warnings"][0]
     assert len(processes.post_form("2")[1]["recalls"]) == 1
     processes.path.write_text("")
@@ -100,7 +100,7 @@ def test_a_damaged_file_takes_nothing_away_from_running_processes(processes):
 
 def test_an_accepted_change_is_used_by_running_web_and_worker_processes(processes):
     processes.path.write_text(processes.whole[: processes.whole.index("[[routes]]")])
-    processes.wait_for("configuration pending")
+    processes.wait_for("removes what is in use")
     done = Ringback(processes.path, {"REDIS_URL": processes.url})("config", "accept")
     assert done.exit_code == 0, done.output
     processes.wait_for("configuration loaded")

@@ -1,4 +1,4 @@
-"""Updates the files of a project and keeps edits: a three-way merge. Pure.
+"""Merges generated files of a project with edited ones, and keeps the edits (three-way merge). Pure.
 
 `base` is the previously generated version, `new` the version generated now, and `current` the files as they
 are.

@@ -88,7 +88,7 @@ def compare_draft(present: CompiledRoutes, value: dict[str, Any]) -> dict[str, A
 
 
 def plan_events(present: CompiledRoutes, value: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the outcome of each of the events with the current routes."""
+    """Return the plan of each event with the current routes."""
     now = datetime.fromisoformat(value["now"])
     return [
         plain_plan(plan_event(present, delivery_of(delivery), event_of(event), now))

@@ -126,8 +126,8 @@ def _message_id(delivery: Delivery, settings: JsonSource) -> str | None:
 def acknowledge(delivery: Delivery, settings: JsonSource, outcome: Answer | ErrorAnswer) -> Reply:  # noqa: ARG001  (one shape for all)
     """Return a response with ids and counts, or problem details. A 401 may have a challenge.
 
-    `answer_status` is the status that the sender takes as a success, `retry_status` the one after which it
-    sends the delivery again.
+    A success has the status `answer_status` of the source. An error after which the sender must retry has its
+    `retry_status`.
     """
     if isinstance(outcome, Answer):
         return replace(reply(outcome), status=settings.answer_status)
@@ -166,7 +166,7 @@ def _content_type_of(body: bytes) -> str:
 def keep(delivery: Delivery, settings: JsonSource) -> bytes:
     """Return the body without the token of `body-token`.
 
-    Of the files in a multipart form only the names are kept.
+    The contents of files in a multipart form are removed; their names stay.
     """
     body = without_tokens(delivery.body, settings)
     return without_files(replace(delivery, body=body)) if delivery.content_type == MULTIPART_TYPE else body
