@@ -101,7 +101,7 @@ class IsolatedWork:
     def plan(
         self, config: Config, caller: Caller, stored: Sequence[StoredEvents], now: datetime
     ) -> list[EventPlan]:
-        """Return the plan of each event. One that takes too long is parked. `now` is aware."""
+        """Return the plan of each event. An event that takes too long is parked. `now` is aware."""
         plans = self.plan_in_time(config, caller, stored, now)
         return [plan or _too_slow(each) for plan, each in zip(plans, stored, strict=True)]
 
