@@ -33,8 +33,8 @@ class StoreReport:
     `redis_version` the Redis version with which it is compatible. `log_counts` is True if a restart would
     load the append-only file as it is now; servers before Valkey 7.2 and Redis 7.2 do not disclose it.
     `log_is_rewritten` is True while a rewrite of that file runs or is scheduled, `rewrite_failed` if the
-    latest rewrite failed. `faults` always make the store unacceptable, `risks` unless `accept_loss` is
-    set.
+    latest rewrite failed. `settings_changes` is the number of `CONFIG SET` commands; servers before Redis
+    7.0 do not disclose it. `faults` always make the store unacceptable, `risks` unless `accept_loss` is set.
     """
 
     name: str
@@ -48,6 +48,7 @@ class StoreReport:
     log_counts: bool | None = None
     log_is_rewritten: bool = False
     rewrite_failed: bool = False
+    settings_changes: int | None = None
     faults: tuple[str, ...] = ()
     risks: tuple[str, ...] = ()
 
@@ -114,7 +115,7 @@ def require_acceptable(report: StoreReport, *, accept_loss: bool) -> None:
 
 def _info(client: redis.Redis) -> dict[str, Any]:
     facts: dict[str, Any] = {}
-    for section in ("server", "persistence", "memory", "replication"):
+    for section in ("server", "persistence", "memory", "replication", "commandstats"):
         try:
             facts |= client.info(section)
         except (RedisConnectionError, RedisTimeoutError):
@@ -182,6 +183,7 @@ def _report_of(info: dict[str, Any], config: dict[str, str] | None, layout: str 
         "fsync_pauses": _yes(settings.get("no-appendfsync-on-rewrite")),
         "log_is_rewritten": 1 in (info.get("aof_rewrite_in_progress"), info.get("aof_rewrite_scheduled")),
         "rewrite_failed": _text(info.get("aof_last_bgrewrite_status", "ok")) != "ok",
+        "settings_changes": info.get("cmdstat_config|set", {}).get("calls"),
         "eviction": settings.get("maxmemory-policy") or _optional_text(info.get("maxmemory_policy")),
     }
     plain = StoreReport(**facts)

@@ -165,17 +165,38 @@ def test_an_ordinary_rewrite_of_the_log_delays_no_start(slow_rewrite):
     watch_on(slow_rewrite).assure()
 
 
-def test_on_a_server_without_waitaof_any_rewrite_delays_the_first_look_only(slow_rewrite):
+@pytest.fixture
+def client_without_waitaof(slow_rewrite):
     slow_rewrite.acl_setuser("old", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-waitaof"])
     place = slow_rewrite.get_connection_kwargs()
     with redis.Redis(host=place["host"], port=place["port"], username="old", password="x") as client:
-        begun = watch_on(client)
-        begun.assure()
-        slow_rewrite.bgrewriteaof()
-        wait_until(lambda: client.info("persistence")["aof_rewrite_in_progress"] == 1, what="the rewrite")
-        begun.assure()
+        yield client
+
+
+def test_on_a_server_without_waitaof_any_rewrite_delays_the_first_look_only(client_without_waitaof):
+    client = client_without_waitaof
+    begun = watch_on(client)
+    begun.assure()
+    client.bgrewriteaof()
+    wait_until(lambda: client.info("persistence")["aof_rewrite_in_progress"] == 1, what="the rewrite")
+    begun.assure()
+    with pytest.raises(StoreUnsafeError, match="the log is not written yet"):
+        watch_on(client).assure()
+
+
+def test_on_a_server_without_waitaof_a_log_that_was_off_between_two_looks_is_found(client_without_waitaof):
+    """The number of CONFIG SET commands tells it."""
+    client = client_without_waitaof
+    watch = watch_on(client)
+    watch.assure()
+    switch_log_off_and_on(client)
+    for _ in range(2):
         with pytest.raises(StoreUnsafeError, match="the log is not written yet"):
-            watch_on(client).assure()
+            watch.assure()
+    client.config_set("rdb-key-save-delay", 0)
+    switch_log_off_and_on(client)
+    wait_for_log(client)
+    watch.assure()
 
 
 def test_the_settings_are_not_read_every_few_seconds(installation):

@@ -48,6 +48,7 @@ class DurabilityWatch:
         self._unsafe: str | None = None
         self._unwritable: str | None = None
         self._log_is_missing: bool | None = None
+        self._settings_changes: int | None = None
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -69,6 +70,7 @@ class DurabilityWatch:
         # After `appendonly yes` the log counts only when it has been rewritten. Until then a restart of the
         # server loads the log as it was before.
         self._log_is_missing = not report.aof or self._is_log_missing(report)
+        self._settings_changes = report.settings_changes
         require_acceptable(report, accept_loss=accept_loss)
         if self._log_is_missing and not accept_loss:
             raise StoreUnsafeError(
@@ -83,7 +85,9 @@ class DurabilityWatch:
         # of the log. A failed rewrite proves nothing then, because the log may have been complete before.
         if self._log_is_missing is None:
             return report.log_is_rewritten
-        return self._log_is_missing and (report.log_is_rewritten or report.rewrite_failed)
+        # A changed setting may be `appendonly`, switched off and on again since the previous look.
+        is_changed = report.settings_changes != self._settings_changes
+        return (self._log_is_missing or is_changed) and (report.log_is_rewritten or report.rewrite_failed)
 
     def look(self) -> None:
         """Check whether the store accepts a write, and check its settings when that is due.
