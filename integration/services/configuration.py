@@ -144,7 +144,7 @@ class ConfigRefresher:
         self._configuration = configuration
 
     def start(self) -> None:
-        """Start the thread."""
+        """Start the thread, which checks once a second."""
         threading.Thread(target=self._run, name="configuration", daemon=True).start()
 
     def _run(self) -> None:

@@ -45,7 +45,7 @@ def send(
     except httpx.TimeoutException:
         reason = f"no complete answer from {provider} within {REQUEST_SECONDS:g} s"
     except httpx.ConnectError:
-        reason = f"{provider} cannot be reached"
+        reason = f"{provider} cannot be reached: check the network and DNS"
     except AnswerTooLongError:
         reason = f"{provider}'s answer is larger than 4 MiB"
         raise LookupFailedError(FailureKind.UNREADABLE, reason) from None

@@ -125,7 +125,7 @@ _OF_LOOKUPS: Final[Sequence[str]] = (
     _("Meta rejects the token: it may lack the permission leads_retrieval (code %(code)s)"),
     _("%(provider)s answered %(status)s"),
     _("no complete answer from %(provider)s within %(seconds)s s"),
-    _("%(provider)s cannot be reached"),
+    _("%(provider)s cannot be reached: check the network and DNS"),
     _("the connection to %(provider)s was lost"),
     _("%(provider)s's answer is larger than 4 MiB"),
     _("%(provider)s's answer is not JSON"),

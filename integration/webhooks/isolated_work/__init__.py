@@ -1,5 +1,5 @@
-"""Runs templates and searches in the fork server, where work that takes too long is killed.
+"""Runs templates and searches in the fork server, which kills work that takes too long.
 
-`client` is the side of the web process, `__main__` the program of the fork server, `functions` are what it
-runs, and `plain_values` the values that are handed over.
+`client` runs in the web process, `__main__` and `functions` in the fork server. `plain_values` converts the
+values that they exchange.
 """

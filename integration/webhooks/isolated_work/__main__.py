@@ -1,4 +1,4 @@
-"""The program of the fork server. The web process starts it with `python -m`."""
+"""The main program of the fork server, which the web process starts with `python -m`."""
 
 from __future__ import annotations
 

@@ -49,11 +49,12 @@ _NAME: Final = "ringback.isolated_work"
 
 
 class IsolatedWork:
-    """The work that a web process hands to its fork server, where each piece is killed when it overruns.
+    """Runs the work of a web process in its fork server, which kills a piece that exceeds its limits.
 
-    A preview, and the planning of a step of events, is a piece with `limits`. Planning begins no event after
-    `plan_seconds`. A search has many pieces, each with `search_limits`. Each method raises TooMuchWorkError,
-    ForkServerFailedError and ClientLeftError. A preview also raises WorkOverranError and WorkFailedError.
+    A preview is one piece with `limits`, and so is the planning of a step of events. Planning begins no event
+    after `plan_seconds`. A search has many pieces, each with `search_limits`. Each method raises
+    TooMuchWorkError, ForkServerFailedError and ClientLeftError. A preview also raises WorkOverranError and
+    WorkFailedError.
     """
 
     def __init__(
@@ -121,7 +122,7 @@ class IsolatedWork:
 
     @contextmanager
     def event_search(self, config: Config, caller: Caller, term: SearchTerm) -> Iterator[EventSearch]:
-        """Hold a place in the queue for a search."""
+        """Yield a search that has a place in the queue until the context ends."""
         with self._server.place(caller) as place:
             yield EventSearch(place, config, term, self._search_limits)
 
@@ -147,7 +148,10 @@ class IsolatedWork:
 
 
 class EventSearch:
-    """A search for events, in pieces. `left_out` is the number of records in pieces that were killed."""
+    """A search for events, in pieces.
+
+    `left_out` is the number of records that were not searched, because their piece was killed.
+    """
 
     def __init__(self, place: WorkPlace, config: Config, term: SearchTerm, limits: Limits) -> None:
         self._place = place
@@ -159,27 +163,27 @@ class EventSearch:
         self.left_out = 0
 
     def goes_on(self, until_seconds: float) -> bool:
-        """Return whether the search may take another piece: it is in time, and few pieces were killed."""
+        """Return True if the search has time left and few of its pieces were killed."""
         return self._overruns < MOST_OVERRUNS and self.seconds() <= until_seconds
 
     def seconds(self) -> float:
-        """Return how long the search takes, without the pieces that were killed."""
+        """Return the duration of the search, in seconds, without the pieces that were killed."""
         return time.monotonic() - self._began - self._overruns * self._limits.seconds
 
     def parked(self, records: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
-        """Return those of these parked events that the term is about."""
+        """Return the parked events that match the term."""
         plain = [[record["delivery"], record["event"]] for record in records]
         fits = self._fits("search_parked", plain)
         return [record for record, fit in zip(records, fits, strict=True) if fit]
 
     def deliveries(self, kept: Sequence[StoredDelivery]) -> list[StoredDelivery]:
-        """Return those of these deliveries that have an event that the term is about."""
+        """Return the deliveries with an event that matches the term."""
         plain = [[plain_delivery(each), each.body.decode("latin-1")] for each in kept]
         fits = self._fits("search_deliveries", plain)
         return [each for each, fit in zip(kept, fits, strict=True) if fit]
 
     def _fits(self, work: str, records: list[Any]) -> list[bool]:
-        """Return which of the records the term is about: none if the piece was killed."""
+        """Return True for each record that matches the term. If the piece was killed, none matches."""
         if not records:
             return []
         value = {**self._term, "records": records}

@@ -97,7 +97,7 @@ def plan_events(present: CompiledRoutes, value: dict[str, Any]) -> list[dict[str
 
 
 def search_parked(present: CompiledRoutes, value: dict[str, Any]) -> list[bool]:
-    """Return for each parked event whether the term is about it."""
+    """Return True for each parked event that matches the term, else False."""
     term = _term(present, value)
     return [
         delivery == term.text.lower() or _is_about(term, read_json(event))
@@ -106,7 +106,7 @@ def search_parked(present: CompiledRoutes, value: dict[str, Any]) -> list[bool]:
 
 
 def search_deliveries(present: CompiledRoutes, value: dict[str, Any]) -> list[bool]:
-    """Return for each delivery whether it has an event that the term is about."""
+    """Return True for each delivery with an event that matches the term, else False."""
     term = _term(present, value)
     return [
         any(_is_about(term, plain_event(event)) for event in _events_of(present, delivery, body))
@@ -123,7 +123,7 @@ def _is_about(term: SearchTerm, event: Mapping[str, Any]) -> bool:
 
 
 def _events_of(present: CompiledRoutes, plain: dict[str, Any], body: str) -> tuple[Event, ...]:
-    """Return the events of a stored delivery, () if its source does not read it any more."""
+    """Return the events of a stored delivery. Empty if its source cannot read it any more."""
     source = present.config.sources.get(plain["source"])
     if source is None:
         return ()
