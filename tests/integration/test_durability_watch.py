@@ -109,7 +109,7 @@ def test_a_log_that_is_switched_on_counts_when_it_is_written(installation):
     admin.config_set("appendonly", "yes")
     wait_until(lambda: admin.info("persistence")["aof_rewrite_in_progress"] == 1, what="the rewrite")
     installation.look()
-    assert "the log is not written yet" in installation.services.durability.problem
+    assert "the server has not written its log yet" in installation.services.durability.problem
     assert installation.post("m1").status_code == 503
     admin.config_set("rdb-key-save-delay", 0)
     admin.config_set("appendonly", "no")  # ends the slow rewrite
@@ -143,7 +143,7 @@ def switch_log_off_and_on(admin):
 
 def test_a_process_that_starts_before_the_log_is_written_acknowledges_nothing(slow_rewrite):
     switch_log_off_and_on(slow_rewrite)
-    with pytest.raises(StoreUnsafeError, match="the log is not written yet"):
+    with pytest.raises(StoreUnsafeError, match="the server has not written its log yet"):
         watch_on(slow_rewrite).assure()
 
 
@@ -151,7 +151,7 @@ def test_a_log_that_was_off_between_two_looks_counts_when_it_is_written(slow_rew
     watch = watch_on(slow_rewrite)
     watch.assure()
     switch_log_off_and_on(slow_rewrite)
-    with pytest.raises(StoreUnsafeError, match="the log is not written yet"):
+    with pytest.raises(StoreUnsafeError, match="the server has not written its log yet"):
         watch.assure()
     slow_rewrite.config_set("rdb-key-save-delay", 0)
     switch_log_off_and_on(slow_rewrite)
@@ -180,7 +180,7 @@ def test_on_a_server_without_waitaof_any_rewrite_delays_the_first_look_only(clie
     client.bgrewriteaof()
     wait_until(lambda: client.info("persistence")["aof_rewrite_in_progress"] == 1, what="the rewrite")
     begun.assure()
-    with pytest.raises(StoreUnsafeError, match="the log is not written yet"):
+    with pytest.raises(StoreUnsafeError, match="the server has not written its log yet"):
         watch_on(client).assure()
 
 
@@ -191,7 +191,7 @@ def test_on_a_server_without_waitaof_a_log_that_was_off_between_two_looks_is_fou
     watch.assure()
     switch_log_off_and_on(client)
     for _ in range(2):
-        with pytest.raises(StoreUnsafeError, match="the log is not written yet"):
+        with pytest.raises(StoreUnsafeError, match="the server has not written its log yet"):
             watch.assure()
     client.config_set("rdb-key-save-delay", 0)
     switch_log_off_and_on(client)
