@@ -274,11 +274,18 @@ def post(tmp_path, store):
     return post_to
 
 
-def test_a_b_a_over_http_ends_with_a(post):
+@pytest.mark.parametrize(
+    ("order", "made"), [("ABA", 3), ("AABA", 3), ("ABCA", 4), ("ABAB", 4), ("ABBAA", 3)], ids=str
+)
+def test_the_latest_of_bodies_without_an_id_is_the_newest_request(post, order, made):
+    """A body that equals the newest request makes no recall. Any other makes one, also one of before."""
     send = post()
-    a, b, last = send(4), send(5), send(4)
-    assert last.id not in {a.id, b.id}
-    assert (last.state, last.recall_date) == (State.QUEUED, a.recall_date)
+    sent = [send("ABC".index(body) + 4) for body in order]
+    assert len({recall.id for recall in sent}) == made
+    assert (sent[-1].state, sent[-1].recall_date) == (
+        State.QUEUED,
+        next(recall.recall_date for recall, body in zip(sent, order, strict=True) if body == order[-1]),
+    )
 
 
 LIST = """

@@ -60,30 +60,73 @@ def counted(web) -> dict[str, int]:
 # --- proofs over HTTP ------------------------------------------------------------------------------
 
 
-def test_svix_headers_are_standard_webhooks(web_of):
-    web = web_of(f'verify = "standard-webhooks"\nsecrets = "{STANDARD}"\n')
+@pytest.mark.parametrize(
+    ("names", "signatures", "secrets"),
+    [
+        ("svix-{}", "v1,{}", STANDARD),
+        ("Svix-{}", "v1,{}", STANDARD),
+        ("webhook-{}", "v1,{}", STANDARD),
+        ("svix-{}", "v1,AAAA v1,{}", STANDARD),
+        ("svix-{}", "v1a,AAAA v1,{}", STANDARD),
+        ("svix-{}", "v1,{}", f'whsec_YW5vdGhlcg==", "{STANDARD}'),
+    ],
+)
+def test_svix_headers_are_standard_webhooks(web_of, names, signatures, secrets):
+    web = web_of(f'verify = "standard-webhooks"\nsecrets = ["{secrets}"]\n')
     at = str(int(time.time()))
     key = base64.b64decode(STANDARD.removeprefix("whsec_"))
     value = base64.b64encode(hmac.digest(key, f"msg_1.{at}.{BODY}".encode(), "sha256")).decode()
-    headers = {"svix-id": "msg_1", "svix-timestamp": at, "svix-signature": f"v1,{value}"}
+    values = {"id": "msg_1", "timestamp": at, "signature": signatures.format(value)}
+    headers = {names.format(name): value for name, value in values.items()}
     answer = web.client.post("/hooks/s", data=BODY, headers=headers, content_type="application/json")
     assert (answer.status_code, len(answer.json["recalls"])) == (202, 1)
     again = web.client.post("/hooks/s", data=BODY, headers=headers, content_type="application/json")
     assert again.json == answer.json
 
 
-def test_a_timestamp_and_the_body_are_signed_together(web_of):
-    web = web_of(
-        f'verify = "hmac"\nsecrets = "{SECRET}"\nheader = "Calendly-Webhook-Signature"\n'
-        'timestamp = "t"\nprefix = "v1="\nsigned = "{timestamp}.{body}"\n'
-    )
-    at = str(int(time.time()))
-    value = hmac.new(SECRET.encode(), f"{at}.{BODY}".encode(), "sha256").hexdigest()
-    headers = {"Calendly-Webhook-Signature": f"t={at},v1={value}"}
-    answer = web.client.post("/hooks/s", data=BODY, headers=headers, content_type="application/json")
+@pytest.mark.parametrize(
+    ("keys", "signed", "headers"),
+    [
+        (
+            'header = "Calendly-Webhook-Signature"\ntimestamp = "t"\nprefix = "v1="\nsigned = "{timestamp}.{body}"',
+            "{at}.{body}",
+            {"Calendly-Webhook-Signature": "t={at},v1={value}"},
+        ),
+        (
+            'header = "X-Signature"\ntimestamp = "t"\nprefix = "v1="\nsigned = "{timestamp}.{body}"',
+            "{at}.{body}",
+            {"X-Signature": "v1=00ff, t={at}, v0=00ff, v1={value}"},
+        ),
+        (
+            'header = "X-WPForms-Webhook-Signature"\ntimestamp = "t"\nprefix = "v="\nsigned = "{timestamp}.{body}"',
+            "{at}.{body}",
+            {"X-WPForms-Webhook-Signature": "t={at},v={value}"},
+        ),
+        (
+            'header = "X-Signature"\ntimestamp = "ts"\nprefix = "v1="\nsigned = "ts:{timestamp};{body}"',
+            "ts:{at};{body}",
+            {"X-Signature": "ts={at},v1={value}"},
+        ),
+        (
+            'header = "X-Slack-Signature"\ntimestamp = "X-Slack-Request-Timestamp"\nprefix = "v0="\nsigned = "v0:{timestamp}:{body}"',
+            "v0:{at}:{body}",
+            {"X-Slack-Signature": "v0={value}", "X-Slack-Request-Timestamp": "{at}"},
+        ),
+    ],
+)
+def test_a_timestamp_and_the_body_are_signed_together(web_of, keys, signed, headers):
+    web = web_of(f'verify = "hmac"\nsecrets = "{SECRET}"\n{keys}\n')
+    now = int(time.time())
+    value = hmac.new(SECRET.encode(), signed.format(at=now, body=BODY).encode(), "sha256").hexdigest()
+
+    def post(at):
+        sent = {name: text.format(at=at, value=value) for name, text in headers.items()}
+        return web.client.post("/hooks/s", data=BODY, headers=sent, content_type="application/json")
+
+    answer = post(now)
     assert (answer.status_code, len(answer.json["recalls"])) == (202, 1)
-    stale = {"Calendly-Webhook-Signature": f"t={int(at) - 301},v1={value}"}
-    assert web.client.post("/hooks/s", data=BODY, headers=stale).status_code == 401
+    for another in (now - 1, now - 301):
+        assert post(another).status_code == 401
 
 
 def test_a_delivery_that_was_captured_gives_one_recall_under_any_unsigned_header(web_of):
@@ -211,7 +254,9 @@ def test_a_source_without_a_handshake_answers_no_unverified_request(web_of):
 
 
 @pytest.mark.parametrize("keys", [HMAC, URL_KEY])
-@pytest.mark.parametrize("body", [b"webhook_id=5", b"webhook_id=0", b"webhook_id=12345678901234567890"])
+@pytest.mark.parametrize(
+    "body", [b"webhook_id=5", b"webhook_id=0", b"webhook_id=727", b"webhook_id=12345678901234567890"]
+)
 def test_woocommerces_unsigned_ping_is_answered_with_exactly_200(web_of, store, keys, body):
     web = web_of(keys + 'handshake = "ping"\nanswer_status = 200\n')
     path = f"/hooks/s/{KEY}" if keys is URL_KEY else "/hooks/s"

@@ -268,8 +268,11 @@ def test_an_id_that_only_resembles_a_number_stays_as_it_is(web, customer):
 
 
 @pytest.mark.parametrize("path", [f"/hooks/forms/{KEY}/", f"/hooks/forms/{KEY}/?utm=x"])
-def test_a_slash_at_the_end_of_the_address_changes_nothing(web, path):
-    assert queued(web, post(web, PLAIN, path=path)) == EXPECTED
+@pytest.mark.parametrize(("body", "content_type"), [(PLAIN, "application/json"), (WITH_FORM, FORM)])
+def test_a_slash_at_the_end_of_the_address_changes_nothing(web, path, body, content_type):
+    first = post(web, body, content_type, path=path)
+    assert queued(web, first) == EXPECTED
+    assert post(web, body, content_type).json["recalls"] == first.json["recalls"]
 
 
 def test_a_slash_at_the_end_is_taken_without_a_key_too(web):

@@ -59,7 +59,13 @@ def test_dates_that_cannot_be_read_are_unmappable(hole):
         render(f"{{{{ {hole} }}}}", now=NOW)
 
 
-@pytest.mark.parametrize("form", ["%d/%m", "%q", "%", "%d/%m/%Y %I:%M", "%d/%m/%Y %Z", "%Y-%d", "text"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        *("%d/%m", "%q", "%", "%d/%m/%Y %I:%M", "%d/%m/%Y %Z", "%Y-%d", "text"),
+        *("%d/%m/%Y %H:%M %p", "%Y-%m-%d %H:%M:%S %p", "%p %H:%M %d/%m/%y", "%B %d, %Y %H:%M%p"),
+    ],
+)
 def test_a_format_that_cannot_be_used_is_a_fault_of_the_configuration(form):
     with pytest.raises(TemplateFaultError, match="a format"):
         text(f"{{{{ event.when | date('{form}') }}}}")

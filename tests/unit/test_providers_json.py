@@ -8,6 +8,7 @@ import pytest
 from integration.domain import limits
 from integration.domain.delivery import Delivery, ErrorAnswer
 from integration.domain.errors import UnreadableError
+from integration.mapping.expressions import text
 from integration.webhooks.providers import SOURCES
 from support.provider_deliveries import SALESFORCE, read_hubspot
 from support.source_cases import (
@@ -199,6 +200,33 @@ def test_events_may_be_joined_and_filtered():
 )
 def test_an_events_expression_that_fails_leaves_one_event_to_be_parked(expression):
     assert [event.data for event in read_json(b'{"a":"x","when":"soon"}', events=expression)] == [None]
+
+
+@pytest.mark.parametrize("optional", ["", "f[1][k]=B&f[1][v]=2&"])
+@pytest.mark.parametrize(
+    ("template", "made"),
+    [
+        ("{{ (event.f | first).v }}", "1"),
+        ("{{ (event.f | last).v }}", "11"),
+        ("{{ (event.f | selectattr('k', 'eq', 'C') | first).v }}", "3"),
+        ("{{ event.f | map(attribute='k') | reject('eq', 'B') | join }}", "ACK"),
+        ("{{ event.f | rejectattr('k', 'eq', 'B') | list | length }}", "3"),
+        ("{{ (event.f | sort(attribute='k', reverse=true) | first).v }}", "11"),
+        ("{{ event.f[:1][0].v }}", "1"),
+        ("{{ ([event.f] | flatten | first).v }}", "1"),
+        ("{{ ((event.f + event.f) | last).v }}", "11"),
+        ("{{ 'found' if 'x' in event.tags else 'not found' }}", "found"),
+        ("{{ event.f['3'].v }}{{ event.f[3].v }}", "33"),
+    ],
+)
+def test_a_template_means_the_same_whichever_numbered_fields_of_a_form_are_filled_in(
+    optional, template, made
+):
+    body = f"f[11][k]=K&f[11][v]=11&f[0][k]=A&f[0][v]=1&{optional}f[3][k]=C&f[3][v]=3&tags[0]=y&tags[2]=x"
+    if optional:  # without a gap it is a list
+        body += "".join(f"&f[{n}][k]=B" for n in (2, *range(4, 11))) + "&tags[1]=z"
+    (event,) = read_json(body.encode(), FORM)
+    assert text(template).render(event=event.data) == made
 
 
 def test_more_than_a_thousand_events_are_unreadable():

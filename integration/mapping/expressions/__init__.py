@@ -24,6 +24,7 @@ from integration.mapping.expressions.data import (
     NotLookedUp,
     as_text,
     is_missing,
+    items_of,
     kind,
 )
 from integration.mapping.expressions.filters import FILTERS
@@ -45,6 +46,7 @@ __all__ = [
     "as_text",
     "expression",
     "is_missing",
+    "items_of",
     "kind",
     "text",
 ]

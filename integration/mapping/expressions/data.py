@@ -183,6 +183,17 @@ def require_short(*values: object) -> None:
             _refuse_list(f"a list of {len(value)} items")
 
 
+def items_of(value: Any) -> Any:
+    """Return the items of a mapping with numbers as keys, in the order of the numbers, else the value.
+
+    The indices of a form, and of a list of PHP, have a gap where a field was left empty. Such a mapping has
+    the items that the list without the gap would have.
+    """
+    if not isinstance(value, dict) or not value or not all(key.isdecimal() for key in value):
+        return value
+    return [value[key] for key in sorted(value, key=lambda key: (len(key), key))]
+
+
 def collected(iterable: Iterable[Any]) -> list[Any]:
     """Return the items as a list, with None for absent items.
 

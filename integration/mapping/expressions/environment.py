@@ -15,6 +15,7 @@ from integration.mapping.expressions.data import (
     is_missing,
     is_number,
     item_of,
+    items_of,
 )
 from integration.mapping.expressions.filters import jinja_filters, jinja_tests
 
@@ -47,6 +48,7 @@ class _Environment(ImmutableSandboxedEnvironment):
             return self.binop_table[operator](left, right)
         if operator == "+" and isinstance(left, str) and isinstance(right, str):
             return bounded(left + right)
+        left, right = items_of(left), items_of(right)
         if operator == "+" and isinstance(left, list) and isinstance(right, list):
             return collected(itertools.chain(left, right))
         raise TypeError(operator)

@@ -30,6 +30,7 @@ from integration.mapping.expressions.data import (
     collected,
     is_missing,
     item_of,
+    items_of,
     kind,
     refuse_text,
     require_short,
@@ -53,6 +54,18 @@ def _propagating(function: Callable[..., Any]) -> Callable[..., Any]:
         return collected(result) if isinstance(result, Iterator | list) else result
 
     return guarded
+
+
+def _list_filter(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a filter of lists: of numbered items it takes the items, not the numbers."""
+    guarded = _propagating(function)
+    place = 1 if hasattr(function, "jinja_pass_arg") else 0
+
+    @wraps(function)
+    def applied(*args: Any, **kwargs: Any) -> Any:
+        return guarded(*args[:place], items_of(args[place]), *args[place + 1 :], **kwargs)
+
+    return applied
 
 
 def _text_filter(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -88,6 +101,7 @@ def _digits(value: str) -> str:
 def _slice(value: Any, start: int | None, stop: int | None, step: int | None) -> Any:
     if is_missing(value):
         return Absent()
+    value = items_of(value)
     if not isinstance(value, str | list | tuple):
         raise TypeError("slice")
     return value[start:stop:step]
@@ -107,7 +121,8 @@ def _join(value: Any, separator: str = "", attribute: Any = None) -> Any:
 
 def _flatten(value: Any) -> Iterator[Any]:
     """Return the items of nested lists, one level flattened."""
-    return (inner for part in value for inner in (part if isinstance(part, list | tuple) else (part,)))
+    parts = map(items_of, value)
+    return (inner for part in parts for inner in (part if isinstance(part, list | tuple) else (part,)))
 
 
 def _int(value: object) -> int:
@@ -189,8 +204,9 @@ def _ordered(test: Callable[[Any, Any], Any]) -> Callable[[Any, Any], bool]:
 def _contains(left: Any, right: Any) -> bool:
     if is_missing(left) or is_missing(right):
         return False
-    require_short(right)
-    return left in right
+    items = items_of(right)
+    require_short(items)
+    return left in right or (items is not right and left in items)
 
 
 def _absence(place: str) -> tuple[str, str]:
@@ -251,17 +267,19 @@ _VALUE_FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "plus": _plus,
         "strftime": _strftime,
         "fromjson": _from_json,
-        "join": _join,
-        "flatten": _flatten,
+        "abs": abs,
         "int": _int,
         "float": _float,
         "round": _round,
     }
 )
 _JINJA_FILTERS = (
-    "abs", "count", "first", "last", "length", "list", "map", "max", "min", "reject", "rejectattr",
-    "reverse", "select", "selectattr", "sort", "unique",
+    "count", "first", "last", "length", "list", "map", "max", "min", "reject", "rejectattr", "reverse",
+    "select", "selectattr", "sort", "unique",
 )  # fmt: skip
+_LIST_FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {**{name: JINJA_FILTERS[name] for name in _JINJA_FILTERS}, "join": _join, "flatten": _flatten}
+)
 _OPERATIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         "~": _propagating(_concat),
@@ -275,7 +293,7 @@ _OPERATIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "compare in": _contains,
     }
 )
-FILTERS = tuple(sorted({*_JINJA_FILTERS, *_TEXT_FILTERS, *_VALUE_FILTERS, "default", "d"}))
+FILTERS = tuple(sorted({*_LIST_FILTERS, *_TEXT_FILTERS, *_VALUE_FILTERS, "default", "d"}))
 METHODS = frozenset({*_TEXT_FILTERS, "strftime"} - {"string", "trim", "digits"})
 TESTS = (
     "boolean", "defined", "divisibleby", "eq", "==", "equalto", "even", "false", "float", "ge", ">=", "gt",
@@ -305,7 +323,7 @@ def _test(name: str) -> Callable[..., Any]:
 def jinja_filters() -> dict[str, Callable[..., Any]]:
     """Return the filters of templates and of rewritten templates, by name."""
     return {
-        **{name: _propagating(JINJA_FILTERS[name]) for name in _JINJA_FILTERS},
+        **{name: _list_filter(function) for name, function in _LIST_FILTERS.items()},
         **{name: _text_filter(function) for name, function in _TEXT_FILTERS.items()},
         **{name: _propagating(function) for name, function in _VALUE_FILTERS.items()},
         **_OPERATIONS,

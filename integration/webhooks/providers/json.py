@@ -18,7 +18,7 @@ from integration.config.source_models.checks import NEEDS_SECRETS
 from integration.domain.delivery import QUERY, Answer, Delivery, ErrorAnswer, Event, Reply, header_name
 from integration.domain.errors import NotVerifiedError, UnmappableError
 from integration.mapping.event_context import Headers, delivery_variables
-from integration.mapping.expressions import expression, text
+from integration.mapping.expressions import expression, items_of, text
 from integration.webhooks.providers.bodies import FORM_TYPE, read_body, read_query, require_few
 from integration.webhooks.providers.multipart import MULTIPART_TYPE, without_files
 from integration.webhooks.providers.replies import problem, reply
@@ -89,10 +89,7 @@ def _events(body: Any, settings: JsonSource) -> tuple[Sequence[Any], bool]:
     """
     if settings.events is None:
         return [body], False
-    found = _evaluated(settings.events, body)
-    if isinstance(found, dict) and found and all(key.isdecimal() for key in found):
-        # Numbered fields of a form become a mapping if a number is missing.
-        return list(found.values()), True
+    found = items_of(_evaluated(settings.events, body))
     return (found, True) if isinstance(found, list) else ([found], False)
 
 
