@@ -95,6 +95,11 @@ def render_error(error: Exception, context: CliContext) -> str:
             return "\n".join((head, *(f"- {fault}" for fault in error.faults)))
         case StoreAwayError() if isinstance(error.__cause__, StoreUnsafeError):
             return str(error.__cause__)
+        case StoreAwayError() if str(error) == "LAYOUT":
+            return (
+                f"another version of Ringback wrote the store at {context.store_address}, and this version "
+                "does not use its layout. Run ringback check: it names the version to run."
+            )
         case StoreAwayError():
             return f"the store at {context.store_address} cannot be reached: {error}. Check REDIS_URL."
         case RedisError():

@@ -8,7 +8,8 @@ from integration.domain.errors import StoreAwayError, StoreUnsafeError
 from integration.store.durability import assure, inspect
 from integration.store.monitoring.durability_watch import SETTINGS_SECONDS
 from integration.store.scripting.layout import LAYOUT, VERSION, layout_fault
-from support import form_delivery, make_services
+from support import form_delivery, make_services, url_of
+from support.cli_runner import Ringback
 
 FACTS = "{ringback}:store"
 
@@ -99,6 +100,17 @@ def test_the_watch_reports_the_version_to_run(services, store):
     written_by_a_newer_version(store)
     services.durability.look()
     assert "Run Ringback 9.1.0 or later" in services.durability.problem
+
+
+def test_a_command_on_a_store_of_a_newer_version_says_how_to_find_the_version_to_run(
+    tmp_path, services, store
+):
+    written_by_a_newer_version(store)
+    ringback = Ringback(tmp_path / "ringback.toml", {"REDIS_URL": url_of(store)})
+    result = ringback("recalls")
+    assert result.exit_code == 1
+    assert "another version of Ringback wrote the store" in result.stderr
+    assert "9.1.0" in ringback("check").stdout
 
 
 def test_an_emptied_store_gets_the_layout_again(services, store):
