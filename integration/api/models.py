@@ -344,6 +344,9 @@ class RemapRequestBody(RequestModel):
     route: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
         default=None, description="the name of a route, 1 to 200 characters"
     )
+    cursor: Annotated[str, Field(pattern=PARKED_CURSOR)] | None = Field(
+        default=None, description="`next` of the request before, which ended early"
+    )
 
 
 class RemapModel(ResponseModel):
@@ -353,7 +356,10 @@ class RemapModel(ResponseModel):
     recalls: tuple[str, ...]
     pending: int = Field(description="events whose contacts are being looked up again")
     still_parked: int
-    complete: bool = Field(description="false if it ended early, before the rest: send the request again")
+    complete: bool = Field(
+        description="false if it ended early: send the request again, with `next` as `cursor`"
+    )
+    next: str | None = Field(description="the cursor of the rest, null if `complete`")
 
 
 # --- the webhooks' answers and errors ----------------------------------------------------------

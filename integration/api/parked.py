@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from flask import request
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from integration.services.container import Services
 
 _CURSOR = "p1_"
+REMAP_SECONDS: Final = 20.0
 
 
 def many(services: Services, caller: ApiKey) -> ParkedPage:
@@ -34,12 +36,20 @@ def many(services: Services, caller: ApiKey) -> ParkedPage:
     found, following = services.parked.records.page(
         fits=lambda record: _fits(filters, record) and may_see(caller, record["account"]),
         limit=filters.limit,
-        cursor=None if filters.cursor is None else filters.cursor.removeprefix(_CURSOR).replace("_", ".pk_"),
+        cursor=_store_cursor(filters.cursor),
     )
     return ParkedPage(
         items=tuple(ParkedEventModel.of(record) for record in found),
-        next=None if following is None else _CURSOR + following.replace(".pk_", "_"),
+        next=_public_cursor(following),
     )
+
+
+def _store_cursor(cursor: str | None) -> str | None:
+    return None if cursor is None else cursor.removeprefix(_CURSOR).replace("_", ".pk_")
+
+
+def _public_cursor(cursor: str | None) -> str | None:
+    return None if cursor is None else _CURSOR + cursor.replace(".pk_", "_")
 
 
 def _fits(filters: ParkedQuery, record: Mapping[str, str]) -> bool:
@@ -47,7 +57,7 @@ def _fits(filters: ParkedQuery, record: Mapping[str, str]) -> bool:
 
 
 def remap(services: Services, caller: ApiKey) -> RemapModel:
-    """Remap parked events, in the fork server.
+    """Remap parked events for about REMAP_SECONDS, in the fork server.
 
     Raise ProblemError (403 for a key limited to accounts, 422), TooMuchWorkError, ForkServerFailedError.
     """
@@ -59,4 +69,7 @@ def remap(services: Services, caller: ApiKey) -> RemapModel:
     )
     which = ParkedFilter(source=body.source, route=body.route)
     note(services, caller, "remap", body.source or "every-source")
-    return RemapModel.model_validate(services.parked.remap(which, datetime.now(UTC), plan=plan))
+    remapped = services.parked.remap(
+        which, datetime.now(UTC), cursor=_store_cursor(body.cursor), seconds=REMAP_SECONDS, plan=plan
+    )
+    return RemapModel.model_validate(replace(remapped, next=_public_cursor(remapped.next)))

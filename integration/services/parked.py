@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from integration.domain.errors import ClientLeftError, ForkServerFailedError, TooMuchWorkError
 from integration.mapping.planner import Parked, plan_event
 from integration.store.deliveries import parked_events_of
-from integration.store.parked import STEP
+from integration.store.parked import STEP, cursor_after
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from integration.mapping.planner import EventPlan
@@ -36,7 +36,7 @@ class ParkedFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remapped:
-    """The result of remapping.
+    """The result of remapping. An event for which no time was left is not counted, and is the next one.
 
     `next` is the cursor of the remaining events, None at the end. `pending` is the number of events whose
     records are being looked up again. `settled` is the number of events that are no longer parked.
@@ -51,7 +51,7 @@ class Remapped:
 
     @property
     def complete(self) -> bool:
-        """Return True if no events remain."""
+        """Return True if every event was looked at."""
         return self.next is None
 
 
@@ -94,8 +94,9 @@ class ParkedService:
     ) -> Remapped:
         """Remap parked events in steps for about `seconds`. Return the sum of the steps.
 
-        Events that are parked during the call are not remapped. `plan` returns the plans of events, None for
-        an event that stays as it is. By default the events are planned in this thread, without a time limit.
+        Events that are parked during the call are not remapped. `plan` returns the plans of events. It
+        always plans the first one, and may return None for the last ones, which the next step plans again. By
+        default the events are planned in this thread, without a time limit.
         If `plan` raises TooMuchWorkError, ForkServerFailedError or ClientLeftError after the first step,
         return the sum so far. Raise UnknownError for an invalid cursor, and the errors of `plan` in the first
         step.
@@ -127,10 +128,13 @@ class ParkedService:
         )
         wanted = [record for record in records if self._is_wanted(record, which)]
         stored = [parked_events_of(record) for record in wanted]
-        planned = (plan or self._plan)(stored, now) if stored else ()
+        plans = _in_time((plan or self._plan)(stored, now) if stored else ())
+        if len(plans) < len(wanted):
+            wanted = wanted[: len(plans)]
+            following = cursor_after(wanted[-1])
         settled = [
             self._settle(record, events, event_plan)
-            for record, events, event_plan in zip(wanted, stored, planned, strict=True)
+            for record, events, event_plan in zip(wanted, stored, plans, strict=False)
         ]
         done = [each for each in settled if each is not None]
         return Remapped(
@@ -154,11 +158,9 @@ class ParkedService:
         return [plan_event(routes, each.delivery, each.events[0], now) for each in stored]
 
     def _settle(
-        self, record: Mapping[str, str], stored: StoredEvents, plan: EventPlan | None
+        self, record: Mapping[str, str], stored: StoredEvents, plan: EventPlan
     ) -> tuple[Sequence[str], int] | None:
         """Return an event's recalls and the number of lookups, None if it stays parked."""
-        if plan is None:
-            return None
         if isinstance(plan, Parked):
             before = (record["field"], record["found"], record["route"])
             if (plan.field, plan.found, plan.route or "") != before:
@@ -166,6 +168,16 @@ class ParkedService:
             return None
         admitted = self._admission.resolve(stored, [plan], parked=True)
         return ((), 0) if admitted is None else (admitted.answer.recalls, admitted.answer.pending)
+
+
+def _in_time(plans: Iterable[EventPlan | None]) -> list[EventPlan]:
+    """Return the plans before the first event for which no time was left."""
+    found: list[EventPlan] = []
+    for plan in plans:
+        if plan is None:
+            break
+        found.append(plan)
+    return found
 
 
 def _sum(first: Remapped, then: Remapped) -> Remapped:

@@ -166,6 +166,11 @@ class ParkedStore:
         return list(self._store.guarded(read))
 
 
+def cursor_after(record: Mapping[str, str]) -> str:
+    """Return the cursor of the page that begins after a parked event."""
+    return f"{int(record['at'])}.{record['id']}"
+
+
 def _group(group: str, about: str, figures: Sequence[Any]) -> ParkedGroup:
     count, oldest, newest = figures
     source, route, field, found, allowed = read_json(about)

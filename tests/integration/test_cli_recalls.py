@@ -343,7 +343,7 @@ def test_remap_goes_by_the_mended_configuration(run, park, tmp_path):
     park(customer="1", phone="12", at="2030-01-01T10:00:00")
     park(customer="2", phone="12", at="never")
     counts = {"looked_at": 2, "recalls": [], "pending": 0, "still_parked": 2}
-    assert run.json("remap") == {**counts, "complete": True}
+    assert run.json("remap") == {**counts, "complete": True, "next": None}
     mended = SOURCES_AND_ROUTES.replace("{{ event.phone }}", "3009998877")
     write_config(tmp_path, two_accounts() + mended)
     told = run.json("remap", "--route", "form")

@@ -268,16 +268,51 @@ def test_planning_begins_no_event_after_its_time(tmp_path, store):
     config = make_services(tmp_path, store, TEXT).config
     stored = [StoredEvents(id="pk_1", delivery=delivery("forms"), events=(form("soon"),), seen=())] * 9
     previews = Overrun(plan_seconds=0.0)
-    assert previews.plan_in_time(config, Caller("ana"), stored, NOW) == [None] * 9
-    assert previews.tried == 1
+    first, *rest = previews.plan_in_time(config, Caller("ana"), stored, NOW)
+    assert (first.found, rest) == (TOO_MUCH, [None] * 8)
+    assert previews.tried == 2, "all at once, then the first one"
     parked = previews.plan(config, Caller("ana"), stored, NOW)
     assert [each.found for each in parked] == [TOO_MUCH] * 9
 
 
-def test_an_event_that_map_again_has_no_time_for_stays_as_it_is(services):
-    HookClient(services).post("forms", {"customer": "c1", "at": AT})
-    before = parked_events(services)
-    plan = partial(Overrun(plan_seconds=0.0).plan_in_time, services.config, Caller("ana"))
-    remapped = services.parked.remap(ParkedFilter(), NOW, plan=plan)
-    assert (remapped.settled, remapped.still_parked) == (0, 1)
-    assert parked_events(services) == before
+class SlowEvents(IsolatedWork):
+    """Plans in the process of the test. Events of the customer `slow` exceed the time limit."""
+
+    def _planned(self, place, config, stored, now):
+        if any(each.events[0].data["customer"] == "slow" for each in stored):
+            raise WorkOverranError(3.0)
+        routes = CompiledRoutes.of(config)
+        return [plan_event(routes, each.delivery, each.events[0], now) for each in stored]
+
+
+def slow_at_the_head(services, tmp_path, store):
+    """Park three slow events and then two others. Return the services that map them, and their `plan`."""
+    for customer in ("slow", "slow", "slow", "c4", "c5"):
+        HookClient(services).post("forms", {"customer": customer, "telephone": "3001112233", "at": AT})
+    mended = make_services(
+        tmp_path, store, two_accounts() + SOURCES_AND_ROUTES.replace("event.phone", "event.telephone")
+    )
+    return mended, partial(SlowEvents(plan_seconds=0.0).plan_in_time, mended.config, Caller("ana"))
+
+
+def test_a_remap_goes_past_slow_events_which_stay_with_the_reason(services, tmp_path, store):
+    mended, plan = slow_at_the_head(services, tmp_path, store)
+    remapped = mended.parked.remap(ParkedFilter(), NOW, plan=plan)
+    assert (remapped.looked_at, remapped.settled, remapped.still_parked) == (5, 2, 3)
+    assert remapped.complete
+    assert [each["found"] for each in parked_events(mended)] == [TOO_MUCH] * 3
+
+
+def test_a_remap_is_not_complete_while_an_event_was_not_looked_at(services, tmp_path, store):
+    mended, plan = slow_at_the_head(services, tmp_path, store)
+    before = {each["id"]: each["found"] for each in parked_events(mended)}
+    step = mended.parked.remap(ParkedFilter(), NOW, seconds=0.0, plan=plan)
+    assert (step.looked_at, step.settled, step.still_parked, step.complete) == (1, 0, 1, False)
+    after = {each["id"]: each["found"] for each in parked_events(mended)}
+    assert [after[id_] for id_ in after if after[id_] != before[id_]] == [TOO_MUCH]
+    looked_at = step.looked_at
+    while not step.complete:
+        step = mended.parked.remap(ParkedFilter(), NOW, cursor=step.next, seconds=0.0, plan=plan)
+        looked_at += step.looked_at
+    assert looked_at == 5
+    assert len(parked_events(mended)) == 3

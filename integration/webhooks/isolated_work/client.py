@@ -109,15 +109,20 @@ class IsolatedWork:
     def plan_in_time(
         self, config: Config, caller: Caller, stored: Sequence[StoredEvents], now: datetime
     ) -> list[EventPlan | None]:
-        """Return the plans as `plan` does, but None for events for which no time was left."""
+        """Return the plans as `plan` does, but None for the last events, if no time was left for them.
+
+        The first event always has a plan, so that a remap goes past events that take too long.
+        """
         with self._server.place(caller) as place:
             until = time.monotonic() + self._plan_seconds
             try:
                 return list(self._planned(place, config, stored, now))
             except (WorkOverranError, WorkFailedError):
                 return [
-                    self._planned_alone(place, config, each, now) if time.monotonic() < until else None
-                    for each in stored
+                    self._planned_alone(place, config, each, now)
+                    if number == 0 or time.monotonic() < until
+                    else None
+                    for number, each in enumerate(stored)
                 ]
 
     @contextmanager

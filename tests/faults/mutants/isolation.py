@@ -11,6 +11,7 @@ _FORK_SERVER = Code("integration/web/isolation/fork_server.py")
 _FORK_SERVER_PROCESS = Code("integration/web/isolation/fork_server_process.py")
 _USER_QUEUE = Code("integration/web/isolation/user_queue.py")
 _PLAIN_VALUES = Code("integration/webhooks/isolated_work/plain_values.py")
+_PARKED_SERVICE = Code("integration/services/parked.py")
 _CLIENT = Code("integration/webhooks/isolated_work/client.py")
 
 GUARDS = (
@@ -109,6 +110,12 @@ GUARDS = (
         "a search reads all bodies of the store",
         _CLIENT.condition("goes_on", "until_seconds", to="True"),
         "test_search_limits.py::test_a_search_whose_time_is_over_says_what_it_did_not_examine",
+    ),
+    mutant(
+        "events that a remap has no time for",
+        "a remap is complete, although events were not looked at",
+        _PARKED_SERVICE.condition("remap_step", "plans", "wanted"),
+        "test_previews.py::test_a_remap_is_not_complete_while_an_event_was_not_looked_at",
     ),
     mutant(
         "a page is told that its client has left",

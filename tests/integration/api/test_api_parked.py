@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from integration.api import parked as api_parked
 from integration.domain.errors import ForkServerFailedError
+from integration.mapping.planner import plan_event
+from integration.mapping.routes import CompiledRoutes
 from integration.services.configuration import watch_config
 from integration.services.container import Services
 from integration.services.wakeup import WakeUpPublisher
@@ -107,6 +110,7 @@ def test_a_remap_makes_recalls_of_what_the_mended_configuration_can_map(tmp_path
         "pending": 0,
         "still_parked": 2,
         "complete": True,
+        "next": None,
     }
     mended = f"recall_date = \"{{{{ event.at and '{TOMORROW.isoformat()}' }}}}\""
     path.write_text((two_accounts() + CONFIG).replace('recall_date = "{{ event.at }}"', mended, 1))
@@ -120,6 +124,24 @@ def test_a_remap_makes_recalls_of_what_the_mended_configuration_can_map(tmp_path
 @pytest.mark.parametrize("value", [{"source": ""}, {"source": 7}, {"routes": "x"}, {"route": ""}, []])
 def test_a_bad_remap_is_refused(web, value):
     assert web.post("/v1/parked/remap", value).status_code == 422
+
+
+def test_a_remap_that_ends_early_goes_on_with_its_cursor(web, monkeypatch):
+    for customer in ("c1", "c2", "c3"):
+        web.send_form(form("bogota", customer=customer))
+
+    def plan_first(config, _caller, stored, now):
+        first = plan_event(CompiledRoutes.of(config), stored[0].delivery, stored[0].events[0], now)
+        return [first, *[None] * (len(stored) - 1)]
+
+    monkeypatch.setattr(ISOLATED_WORK, "plan_in_time", plan_first)
+    monkeypatch.setattr(api_parked, "REMAP_SECONDS", 0.0)
+    looked_at, found = [], {"complete": False, "next": None}
+    while not found["complete"]:
+        assert len(looked_at) < 3
+        found = web.post("/v1/parked/remap", {"cursor": found["next"]} if found["next"] else {}).json
+        looked_at.append(found["looked_at"])
+    assert (looked_at, found["next"]) == ([1, 1, 1], None)
 
 
 def test_a_limited_key_may_not_remap(web):
