@@ -66,7 +66,7 @@ def running(tmp_path):
     try:
         wait_until(lambda: said("Starting the worker"), 90, what=output.read_text)
         (ROOT / "workers/__init__.py").touch()
-        wait_until(lambda: said("Ctrl-C stops everything"), 90, what=output.read_text)
+        wait_until(lambda: said("Ctrl-C stops all processes"), 90, what=output.read_text)
         yield process, port
     finally:
         if process.poll() is None:
