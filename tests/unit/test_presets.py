@@ -193,11 +193,13 @@ def test_gohighlevel_sends_again_on_429_only_and_dataverse_on_503():
 # --- overriding ------------------------------------------------------------------------------------
 
 
-def test_each_key_of_a_preset_can_be_overridden():
-    preset = presets()["typeform"]
-    for key in preset.source:
-        if key != "verify":
-            assert with_preset({key: "mine"}, preset)[key] == "mine"
+@each
+def test_each_key_of_a_preset_can_be_overridden(name):
+    preset = presets()[name]
+    for key in {*preset.source, *preset.with_secrets} - {"lookup"}:
+        assert with_preset({key: "mine"}, preset)[key] == "mine"
+    for key in preset.source.get("lookup", ()):
+        assert with_preset({"lookup": {key: "mine"}}, preset)["lookup"][key] == "mine"
 
 
 @pytest.mark.parametrize("verify", sorted(set(PROOF_KEYS) - {"hmac"}))
