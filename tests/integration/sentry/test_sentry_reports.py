@@ -115,7 +115,7 @@ def test_a_stalled_worker_is_reported_and_that_it_recovers(sentry):
     SentryReporter().consumers_stalled("host-1:4711", 21.4)
     SentryReporter().consumers_recovered("host-1:4711", 80.0)
     stalled, hears = sentry.events()
-    assert stalled["message"].startswith("worker takes no wake-ups: host-1:4711: for 21 s")
+    assert stalled["message"].startswith("worker takes no wake-ups: host-1:4711: none taken for 21 s")
     assert (stalled["level"], stalled["fingerprint"]) == ("error", ["worker-stalled"])
     assert hears["message"] == "worker takes wake-ups again: host-1:4711: after 80 s"
     assert (hears["level"], hears["fingerprint"]) == ("info", ["worker-recovered"])
