@@ -389,7 +389,7 @@ def run(installation, tmp_path, *args):
 def test_the_command_line_says_that_events_wait_why_and_until_when(failing, tmp_path, command):
     found = run(failing, tmp_path, command)
     assert f"3 events wait for HubSpot (source hubspot): {REASON}. Next try at 20" in found.stderr
-    assert "as soon as the lookup of the source changes" in found.stderr
+    assert "or when you change the lookup of the source" in found.stderr
     (status,) = json.loads(run(failing, tmp_path, command, "--json").stdout)["lookups"]
     assert (status["source"], status["provider"], status["events"]) == ("hubspot", "HubSpot", 3)
     assert (status["failure"]["kind"], status["failure"]["reason"]) == ("refused", REASON)
