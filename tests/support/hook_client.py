@@ -18,7 +18,7 @@ AT = TOMORROW.isoformat()
 
 # What the threads that count and watch the store may have written meanwhile.
 _OTHER_KEYS = re.compile(
-    r"\{ringback\}:(store|meta|epochs|counts|probe|processes|(flushed|series|heard|source|process|once):.*)"
+    r"\{ringback\}:(store|meta|epochs|counts|probe|processes|(flushed|series|source_requests|source|process|once):.*)"
 )
 
 
