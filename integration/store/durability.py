@@ -222,11 +222,17 @@ def _faults(report: StoreReport, layout: str | None) -> tuple[str, ...]:
     faults = []
     oldest = ".".join(map(str, OLDEST))
     if report.redis_version is None:
-        faults.append(f"version: the server does not report it; allowed: {oldest} or later")
+        faults.append(
+            f"version is not reported by the server. Use a server that is compatible with Redis {oldest} or later"
+        )
     elif report.redis_version < OLDEST:
-        faults.append(f"version: found {report.version}; allowed: {oldest} or later")
+        faults.append(
+            f"version is {report.version}. Use a server that is compatible with Redis {oldest} or later"
+        )
     if report.role not in {None, "master"}:
-        faults.append(f"role: found a replica ({report.role}); allowed: the primary, which accepts writes")
+        faults.append(
+            f"role is replica ({report.role}). Use the address of the primary, which accepts writes"
+        )
     return tuple(faults) if layout is None else (*faults, layout)
 
 
@@ -240,7 +246,7 @@ def _risks(report: StoreReport) -> tuple[str, ...]:
         ("maxmemory-policy", report.eviction, "noeviction", "a full store deletes recalls"),
     )
     return tuple(
-        f"{setting}: found {found or 'no value reported'}; allowed: {allowed} (otherwise {why})"
+        f"{setting} is {found or 'not reported'}. Set it to {allowed}; otherwise {why}"
         for setting, found, allowed, why in rows
         if found != allowed
     )

@@ -59,7 +59,7 @@ def test_the_studio_shows_each_result_as_one_types(someone, system):
     field.click()
     field.press("Control+A")
     field.press_sequentially("77 is no template {{ ", delay=5)
-    guest.page.locator("#fault-campaign_id", has_text="allowed").wait_for()
+    guest.page.locator("#fault-campaign_id", has_text="to correct it").wait_for()
     field.fill("777")
     guest.page.locator("#result pre.call", has_text="777").wait_for()
     assert guest.page.locator("#fault-campaign_id").inner_text() == ""

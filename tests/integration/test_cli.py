@@ -183,8 +183,8 @@ def test_the_configuration_may_be_named_before_or_behind_the_command(run, tmp_pa
 
 def test_an_unsafe_store_is_reported_as_such_and_not_as_one_that_is_away():
     away = StoreAwayError("the store may lose acknowledged recalls")
-    away.__cause__ = StoreUnsafeError("Ringback refuses this store:\n- appendonly: found no")
-    assert render_error(away, CliContext({})) == "Ringback refuses this store:\n- appendonly: found no"
+    away.__cause__ = StoreUnsafeError("Ringback refuses this store:\n- appendonly is no")
+    assert render_error(away, CliContext({})) == "Ringback refuses this store:\n- appendonly is no"
 
 
 def test_one_fault_is_one_line():
@@ -276,7 +276,7 @@ def test_up_refuses_a_store_that_forgets_before_it_starts_anything(tmp_path, sta
     server = start_valkey("--appendonly", "no")
     done = process("up", "--port", str(two_free_ports()), cwd=tmp_path, env={"REDIS_URL": server.url})
     assert done.returncode == 1
-    assert "appendonly: found no" in done.stderr
+    assert "appendonly is no" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
 
