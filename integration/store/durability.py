@@ -223,7 +223,7 @@ def _faults(report: StoreReport, layout: str | None) -> tuple[str, ...]:
     oldest = ".".join(map(str, OLDEST))
     if report.redis_version is None:
         faults.append(
-            f"version is not reported by the server. Use a server that is compatible with Redis {oldest} or later"
+            f"version is not reported. Use a server that is compatible with Redis {oldest} or later"
         )
     elif report.redis_version < OLDEST:
         faults.append(
