@@ -13,6 +13,7 @@ _INTAKE = Code("integration/webhooks/service.py")
 _DELIVERIES = Code("integration/store/deliveries.py")
 _HUBSPOT_LOOKUP = Code("integration/clients/lookups/hubspot.py")
 _LOOKUP = Code("workers/lookups.py")
+_LOOKUP_RESULTS = Code("integration/clients/lookups/results.py")
 _LUA = Code("integration/store/lua/*.lua")
 _PLAN = Code("integration/mapping/planner.py")
 _STORE = Code("integration/store/client.py")
@@ -139,7 +140,7 @@ GUARDS = (
     mutant(
         "a missing scope holds no other object",
         "a token without the scope of deals stops the contacts for an hour",
-        _HUBSPOT_LOOKUP.value("read_records", "others", to="refusals"),
+        _LOOKUP_RESULTS.result("is_about_source", to="self is not FailureKind.UNREADABLE"),
         "test_lookup_failures.py::test_events_of_an_object_whose_scope_is_missing_wait_alone",
     ),
     mutant(
