@@ -1,4 +1,4 @@
-"""`/v1` and its OpenAPI document, for programs that request and manage recalls.
+"""`/v1` and its OpenAPI document, for programs that create and manage recalls.
 
 There is one module for each resource (`recalls`, `accounts`, `parked`). `models` has the requests and
 responses; `operations` and `openapi` describe them.

@@ -1,4 +1,4 @@
-"""`/v1/accounts`: accounts with their queues, pause and resume."""
+"""The views of `/v1/accounts` and `/v1/me`: accounts with their queues, pause and resume."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def me(services: Services, caller: ApiKey) -> Me:
-    """Return the caller's name and the names of the accounts that it may see."""
+    """Return the name of the caller's key and of the accounts that it may see."""
     accounts = services.config.accounts if caller.accounts is None else caller.accounts
     return Me(name=caller.name, accounts=tuple(sorted(accounts)))
 
@@ -32,24 +32,23 @@ def many(services: Services, caller: ApiKey) -> AccountList:
 
 
 def one(services: Services, caller: ApiKey, name: str) -> AccountModel:
-    """Return an account. Raise UnknownError, also for one that the caller must not see."""
+    """Return an account. Raise UnknownError if there is none or the caller must not see it."""
     if not may_see(caller, name):
         raise UnknownError("no such account")
     return AccountModel.model_validate(services.accounts.get(name))
 
 
 def pause(services: Services, caller: ApiKey, name: str) -> AccountModel:
-    """Pause an account's queue and return the account. The body may have `reason` and `until`.
+    """Pause the queue of an account. Return the account.
 
-    Raise UnknownError for another account.
-
-    Raise ProblemError (422) for an end that has passed or is too far ahead.
+    Raise UnknownError if there is no such account or the caller must not see it, the errors of
+    `optional_json_body`, and ProblemError (422) if `until` has passed or is too far ahead.
     """
     body = checked(PauseRequestBody, optional_json_body(request))
     one(services, caller, name)
     if body.until is not None and not is_pause_end(body.until, datetime.now(UTC)):
         allowed = PauseRequestBody.model_fields["until"].description or ""
-        detail = invalid_value("until", "a moment that is not allowed", allowed)
+        detail = invalid_value("until", "in the past or too far ahead", allowed)
         raise bad_fields([{"pointer": "/until", "detail": detail}])
     services.accounts.pause(
         name, body.reason or f"paused by api:{caller.name}", body.until, by=f"api:{caller.name}"
@@ -59,12 +58,12 @@ def pause(services: Services, caller: ApiKey, name: str) -> AccountModel:
 
 
 def is_pause_end(until: datetime, now: datetime) -> bool:
-    """Return whether a pause may end at `until`: in the future, but not after MOST_PAUSE_DAYS."""
+    """Return True if `until` is in the future, at most MOST_PAUSE_DAYS ahead. Both times are aware."""
     return now < until <= now + timedelta(days=MOST_PAUSE_DAYS)
 
 
 def resume(services: Services, caller: ApiKey, name: str) -> AccountModel:
-    """Resume an account's queue. Raise UnknownError."""
+    """Resume the queue of an account. Return the account. Raise the UnknownError of `one`."""
     one(services, caller, name)
     services.accounts.resume(name)
     note(services, caller, "resume", name)

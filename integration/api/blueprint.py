@@ -1,7 +1,6 @@
-"""`/v1` and `/openapi.json` as a Flask blueprint, registered from the table in `operations`.
+"""The Flask blueprint of `/v1` and `/openapi.json`, made from the table in `operations`.
 
-Each request under `/v1` is authenticated and counted first. The views are in `recalls`, `parked` and
-`accounts`; `problems` answers errors.
+It authenticates each request under `/v1` and applies the rate limit before it calls the view.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def api_blueprint(services: Services, rates: RateLimit) -> Blueprint:
-    """Return the routes of `/v1`, and their description."""
+    """Return the blueprint with the routes of `/v1` and `/openapi.json`."""
     blueprint = Blueprint("api", __name__)
     blueprint.add_url_rule("/openapi.json", "openapi", _openapi, methods=["GET"])
     blueprint.register_blueprint(_v1(services, rates))

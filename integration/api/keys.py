@@ -1,6 +1,6 @@
 """API keys: bearer authentication (RFC 6750), visible accounts, and rate limits.
 
-A key is compared in constant time with every configured one, and appears in no response and no log.
+A key is compared with all configured keys in constant time. It never appears in a response or a log.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ _SCHEME = "bearer"
 
 
 def caller_of(authorization: str | None, keys: Mapping[str, ApiKey]) -> ApiKey:
-    """Return the key in the `Authorization` header. Raise ProblemError (401)."""
+    """Return the configured key that is in the `Authorization` header. Raise ProblemError (401)."""
     scheme, _, token = (authorization or "").strip().partition(" ")
     if scheme.lower() != _SCHEME or not token.strip():
-        raise _unauthorized("send the header: Authorization: Bearer KEY", "Bearer")
+        raise _unauthorized(
+            "the request has no API key. Send it in the header: Authorization: Bearer KEY", "Bearer"
+        )
     # The digests have the same length, so that timing does not reveal a key's length.
     digest = sha256(token.strip().encode("utf-8", "surrogatepass")).digest()
     caller: ApiKey | None = None
@@ -38,31 +40,32 @@ def caller_of(authorization: str | None, keys: Mapping[str, ApiKey]) -> ApiKey:
         if matches_any(digest, (sha256(secret_bytes(key.key)).digest(),)):
             caller = key
     if caller is None:
-        log.warning("caller rejected", why="its key is not one of api_keys")
-        raise _unauthorized("this key is unknown; send a key of [api_keys]", 'Bearer error="invalid_token"')
+        log.warning("caller rejected", why="the key is not in api_keys")
+        detail = "the API key is unknown. Send a key of [api_keys] in ringback.toml."
+        raise _unauthorized(detail, 'Bearer error="invalid_token"')
     return caller
 
 
 def require_rate(caller: ApiKey, rates: RateLimit) -> None:
-    """Count one request of a caller. Raise ProblemError (429, with Retry-After), StoreAwayError."""
+    """Count one request of a key. Raise ProblemError (429) over its limit, and StoreAwayError."""
     if caller.rate_per_minute is None:
         return
     wait = rates.over(f"api:{caller.name}", caller.rate_per_minute)
     if wait is not None:
         raise ProblemError(
             429,
-            f"this key may make {caller.rate_per_minute} requests a minute; try again in {wait} s",
+            f"the key is limited to {caller.rate_per_minute} requests per minute. Try again in {wait} s.",
             headers={"Retry-After": str(wait)},
         )
 
 
 def may_see(caller: ApiKey, account: str | None) -> bool:
-    """Return whether a key may see an account's data. None stands for data of no known account."""
+    """Return True if a key may see the data of an account. `account` is None if it is not known."""
     return caller.accounts is None or account in caller.accounts
 
 
 def note(services: Services, caller: ApiKey, what: str, about: str) -> None:
-    """Log an action of a caller in the audit log, with an internal id or a configured name."""
+    """Write an action of a key to the audit log. `about` is an internal id or a configured name."""
     services.audit.note_done(f"api:{caller.name}", what, [about], address=request.remote_addr or "")
 
 

@@ -1,6 +1,6 @@
 """The models of `/v1`: they validate requests, serialize responses and describe both in OpenAPI.
 
-The description of a request's field says what is allowed. The error for an invalid value contains it.
+The description of a field in a request completes the sentence "Use …" in the error for an invalid value.
 """
 
 from __future__ import annotations
@@ -40,13 +40,14 @@ ONE_LINE = rf"^{_VISIBLE}\S{_VISIBLE}$"
 
 _TEXT_WORDS = f"one line of text of 1 to {LONGEST_TEXT} characters, or a number"
 _LINE_WORDS = f"one line of text of 1 to {LONGEST_TEXT} characters"
-_MOMENT_WORDS = 'ISO 8601 with an offset, such as 2027-06-03T15:30:00-05:00; "until" is not part of the range'
+_MOMENT_WORDS = "a time in ISO 8601 with an offset, such as 2027-06-03T15:30:00-05:00"
+_UNTIL_WORDS = f"{_MOMENT_WORDS}. The range ends before this time"
 _ISO_MOMENT = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)"
 _LIMIT_WORDS = f"a whole number from 1 to {MOST_ITEMS}"
 
 
 def _whole_number(value: object) -> object:
-    # A query holds text; int() would also read "1_0", " 5 " and digits of other scripts.
+    # Query parameters are texts. int() would also accept "1_0", " 5 " and digits of other scripts.
     if (
         isinstance(value, str)
         and value.isascii()
@@ -58,7 +59,7 @@ def _whole_number(value: object) -> object:
 
 
 def _iso_moment(value: object) -> object:
-    # pydantic would also read numbers, and a date alone as midnight.
+    # pydantic would also accept numbers, and read a date alone as midnight.
     if isinstance(value, str) and not re.fullmatch(_ISO_MOMENT, value, re.ASCII):
         raise ValueError("not ISO 8601 with an offset")
     return value
@@ -80,13 +81,13 @@ Limit = Annotated[
 
 
 class RequestModel(BaseModel):
-    """Base class of requests: unknown fields are errors, and values are not converted."""
+    """Base class of requests. Unknown fields are errors, and values are not converted."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
 
 class ResponseModel(BaseModel):
-    """Base class of responses."""
+    """Base class of responses. A model can be made from any object with the same attributes."""
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
 
@@ -95,7 +96,7 @@ class ResponseModel(BaseModel):
 
 
 class RecallRequestBody(RequestModel):
-    """A callback to make. A number is accepted in place of a text."""
+    """A callback to create. Text fields also accept numbers."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -115,21 +116,21 @@ class RecallRequestBody(RequestModel):
     campaign_id: Text = Field(description=_TEXT_WORDS, examples=["12345"])
     customer_id: Text = Field(description=_TEXT_WORDS, examples=["80123456"])
     recall_telephone: Text = Field(
-        description="a telephone number that exists, of the account's country or with + and a country code",
+        description="a valid telephone number of the account's country, or one with + and a country code",
         examples=["+57 300 111 2233"],
     )
     recall_date: Text = Field(
-        description="ISO 8601 with or without zone (without: the account's), epoch seconds or milliseconds, "
-        "YYYYmmddHHMMSS, or a date alone where the account has calling hours; at most max_days_ahead of the "
-        "account away",
+        description="a time in ISO 8601 (without an offset it is in the account's time zone), epoch seconds "
+        "or milliseconds, or YYYYmmddHHMMSS, at most max_days_ahead of the account in the future. A date "
+        "without a time is allowed if the account has calling hours",
         examples=["2027-06-03T15:30:00-05:00"],
     )
 
 
 class RecallsQuery(RequestModel):
-    """The filters and the page of a list of recalls."""
+    """The query parameters of a list of recalls. Filters are combined with "and"."""
 
-    # A query has texts only, also for `state` and `limit`.
+    # Query parameters are texts, also `state` and `limit`.
     model_config = ConfigDict(strict=False)
 
     state: State | None = Field(default=None, description=f"one of {', '.join(State)}")
@@ -137,23 +138,23 @@ class RecallsQuery(RequestModel):
         default=None, description="the name of an account"
     )
     customer_id: Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)] | None = Field(
-        default=None, description=f"a customer's id of 1 to {LONGEST_TEXT} characters"
+        default=None, description=f"a customer id of 1 to {LONGEST_TEXT} characters"
     )
     telephone: _Line | None = Field(
-        default=None, description="a telephone number, written in any way, or its last digits, four at least"
+        default=None, description="a telephone number in any notation, or at least its last four digits"
     )
     campaign_id: _Line | None = Field(default=None, description=_LINE_WORDS)
     record_id: _Line | None = Field(
-        default=None, description=f"the CRM's id of the record, where it is not the customer; {_LINE_WORDS}"
+        default=None, description=f"the id of the record in the CRM, such as a deal: {_LINE_WORDS}"
     )
     source: _Line | None = Field(
-        default=None, description="the name of a source, or api: and the name of a key"
+        default=None, description="the name of a source, or api: followed by the name of a key"
     )
     route: _Line | None = Field(default=None, description=_LINE_WORDS)
     created_from: Moment | None = Field(default=None, description=_MOMENT_WORDS)
-    created_until: Moment | None = Field(default=None, description=_MOMENT_WORDS)
+    created_until: Moment | None = Field(default=None, description=_UNTIL_WORDS)
     recall_from: Moment | None = Field(default=None, description=_MOMENT_WORDS)
-    recall_until: Moment | None = Field(default=None, description=_MOMENT_WORDS)
+    recall_until: Moment | None = Field(default=None, description=_UNTIL_WORDS)
     limit: Limit = DEFAULT_ITEMS
     cursor: Annotated[str, Field(pattern=CURSOR)] | None = Field(
         default=None, description="the `next` of the page before"
@@ -161,10 +162,10 @@ class RecallsQuery(RequestModel):
 
 
 class AttemptModel(ResponseModel):
-    """One call to wolkvox. `http_status`, `code` and `msg` are null if there was no answer.
+    """A call to wolkvox. `http_status`, `code` and `msg` are null if there was no response.
 
-    `answer` is the body of the answer, at most 64 KiB. Only the latest attempt has it, and
-    only if it was not accepted.
+    `answer` is the body of the response, at most 64 KiB. Only the latest attempt has it, unless wolkvox
+    accepted the recall. `seconds` is the duration of the call.
     """
 
     started_at: Milliseconds
@@ -177,7 +178,7 @@ class AttemptModel(ResponseModel):
 
 
 class StateChangeModel(ResponseModel):
-    """One change of a recall's state."""
+    """A change of the state of a recall, with its reason."""
 
     at: Milliseconds
     state: State
@@ -187,8 +188,8 @@ class StateChangeModel(ResponseModel):
 class RecallModel(ResponseModel):
     """A recall with its attempts and its changes of state.
 
-    `recall_date` is the date that is sent, after the rules of the schedule; `requested_date` is that of the
-    request. `source` is the name of a source, or `api:` and the name of a key.
+    `requested_date` is the date of the request. `recall_date` is the date that is sent to wolkvox, after the
+    calling hours are applied. `source` is the name of a source, or `api:` followed by the name of a key.
     """
 
     id: Annotated[str, Field(pattern=RECALL_ID)]
@@ -208,7 +209,7 @@ class RecallModel(ResponseModel):
 
 
 class RecallPage(ResponseModel):
-    """A page of recalls, newest first. `next` is the cursor of the next page, null on the last."""
+    """A page of recalls, newest first. `next` is the cursor of the next page, null on the last page."""
 
     items: tuple[RecallModel, ...]
     next: Annotated[str, Field(pattern=CURSOR)] | None
@@ -218,7 +219,7 @@ class RecallPage(ResponseModel):
 
 
 class Me(ResponseModel):
-    """The name of the key and its accounts."""
+    """The name of the API key and of the accounts that it may see."""
 
     name: str
     accounts: tuple[str, ...]
@@ -234,7 +235,7 @@ def _aware_moment(value: object) -> object:
 
 
 class PauseRequestBody(RequestModel):
-    """The reason and the end of a pause. Both are optional."""
+    """The optional reason and the optional end of a pause."""
 
     reason: Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT, pattern=ONE_LINE)] | None = Field(
         default=None,
@@ -247,13 +248,16 @@ class PauseRequestBody(RequestModel):
         WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]}),
     ] = Field(
         default=None,
-        description=f"ISO 8601 with offset, in the future, at most {MOST_PAUSE_DAYS} days ahead; left out = "
-        "until it is resumed",
+        description=f"a time in ISO 8601 with an offset, in the future and at most {MOST_PAUSE_DAYS} days "
+        "ahead. Omit it to pause until the account is resumed",
     )
 
 
 class AccountModel(ResponseModel):
-    """An account with its queue. Accounts with the same token share a queue and its state."""
+    """An account with its queue. Accounts with the same token share a queue and its state.
+
+    `oldest_seconds` is the age of the oldest queued recall. `until` is the end of a wait or a pause.
+    """
 
     name: str
     state: Literal["idle", "busy", "waiting", "paused", "stopped"]
@@ -267,7 +271,7 @@ class AccountModel(ResponseModel):
 
 
 class AccountList(ResponseModel):
-    """The accounts of the key."""
+    """The accounts that the key may see."""
 
     items: tuple[AccountModel, ...]
 
@@ -276,7 +280,7 @@ class AccountList(ResponseModel):
 
 
 class ParkedQuery(RequestModel):
-    """The filters and the page of a list of parked events."""
+    """The query parameters of a list of parked events."""
 
     model_config = ConfigDict(strict=False)
 
@@ -293,7 +297,7 @@ class ParkedQuery(RequestModel):
 
 
 class ParkedReason(ResponseModel):
-    """The reason why an event could not be mapped: the field, the value found, the values allowed."""
+    """The reason why an event could not be mapped: the field, what was found in it, what is allowed."""
 
     field: str
     found: str
@@ -301,7 +305,7 @@ class ParkedReason(ResponseModel):
 
 
 class ParkedEventModel(ResponseModel):
-    """An event that could not be mapped, as the sender sent it."""
+    """An event that could not be mapped. `event` is as the sender sent it."""
 
     id: str
     source: str
@@ -314,7 +318,7 @@ class ParkedEventModel(ResponseModel):
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Self:
-        """Return the model of a parked event's record in the store."""
+        """Return the model of a parked event from its fields in the store."""
         event = read_json(record["event"])
         return cls(
             id=record["id"],
@@ -329,14 +333,14 @@ class ParkedEventModel(ResponseModel):
 
 
 class ParkedPage(ResponseModel):
-    """Parked events, newest first. `next` is the cursor of the next page, null on the last."""
+    """A page of parked events, newest first. `next` is the cursor of the next page, null on the last page."""
 
     items: tuple[ParkedEventModel, ...]
     next: Annotated[str, Field(pattern=PARKED_CURSOR)] | None
 
 
 class RemapRequestBody(RequestModel):
-    """The parked events to remap: those of a source or a route, or all."""
+    """The parked events to remap: those of a source, those of a route, or all."""
 
     source: Annotated[str, Field(pattern=NAME)] | None = Field(
         default=None, description="the name of a source", examples=["hubspot"]
@@ -350,11 +354,11 @@ class RemapRequestBody(RequestModel):
 
 
 class RemapModel(ResponseModel):
-    """The result of remapping."""
+    """The result of a remap: the examined events, and what they became. `recalls` has the ids."""
 
     looked_at: int
     recalls: tuple[str, ...]
-    pending: int = Field(description="events whose contacts are being looked up again")
+    pending: int = Field(description="the number of events that wait for a lookup")
     still_parked: int
     complete: bool = Field(
         description="false if it ended early: send the request again, with `next` as `cursor`"
@@ -366,10 +370,10 @@ class RemapModel(ResponseModel):
 
 
 class DeliveryModel(ResponseModel):
-    """The result of a webhook.
+    """The result of a webhook. `recalls` has the ids of the new recalls.
 
-    `pending` counts events whose contact is looked up first. `cancelled` and `too_late` are ids of recalls
-    that the sender cancelled in time or too late. The three are left out if they are empty.
+    `pending` is the number of events that wait for a lookup. `cancelled` has the ids of recalls that the
+    sender cancelled, `too_late` of those that wolkvox had already accepted. Empty ones are omitted.
     """
 
     delivery: str
@@ -391,13 +395,13 @@ class ActionFields(ResponseModel):
 
 
 class CustomActionModel(ResponseModel):
-    """The answer to a HubSpot custom workflow action."""
+    """The response to a HubSpot custom workflow action."""
 
     outputFields: ActionFields  # noqa: N815  (HubSpot's word)
 
 
 class OptionModel(ResponseModel):
-    """An option of a drop-down in HubSpot's workflow editor."""
+    """An option of a drop-down field in HubSpot's workflow editor."""
 
     label: str
     description: str
@@ -405,7 +409,7 @@ class OptionModel(ResponseModel):
 
 
 class OptionsModel(ResponseModel):
-    """A page of options. `after` is the cursor of the next page; the last page has none."""
+    """A page of options. `after` is the cursor of the next page, null on the last page."""
 
     options: tuple[OptionModel, ...]
     searchable: Literal[True]
@@ -413,7 +417,7 @@ class OptionsModel(ResponseModel):
 
 
 class FieldErrorModel(ResponseModel):
-    """One invalid value and its place: a JSON pointer into the body, a parameter or a header."""
+    """An invalid value. Its place is a JSON pointer into the body, a query parameter or a header."""
 
     pointer: str | None = None
     parameter: str | None = None
@@ -422,7 +426,7 @@ class FieldErrorModel(ResponseModel):
 
 
 class Problem(ResponseModel):
-    """An error (RFC 9457). `state` is the state of the recall, if it does not permit the action."""
+    """An error (RFC 9457). `state` is the state of the recall if it does not permit the action."""
 
     type: Literal["about:blank"]
     title: str

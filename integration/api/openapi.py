@@ -46,12 +46,12 @@ REFS = "#/components/schemas/{model}"
 
 @lru_cache(maxsize=1)
 def document_json(today: date) -> bytes:
-    """Return the JSON of the document for a day (UTC), made once a day."""
+    """Return the OpenAPI document as JSON. `today` (UTC) is in the example of a future time."""
     return orjson.dumps(document(today))
 
 
 def document(today: date) -> Schema:
-    """Return the document for a day (UTC)."""
+    """Return the OpenAPI document. `today` (UTC) is in the example of a future time."""
     paths: dict[str, Schema] = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
@@ -76,7 +76,7 @@ def document(today: date) -> Schema:
                 "key": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "A key of `[api_keys]` in ringback.toml.",
+                    "description": "A key of `[api_keys]` in ringback.toml, as a bearer token.",
                 }
             },
         },
@@ -174,7 +174,7 @@ def _query_parameters(operation: Operation) -> Iterable[Schema]:
 
 
 def _without_null(schema: Schema) -> Schema:
-    """Return the schema without null. A query cannot contain null; the parameter is omitted instead."""
+    """Return a schema without null, because a query parameter is omitted instead."""
     kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
     if not kinds:
         return dict(schema)
@@ -183,7 +183,7 @@ def _without_null(schema: Schema) -> Schema:
 
 
 def _models() -> Iterable[tuple[Model, str]]:
-    """Yield every model of the operations, with its direction (validation or serialization)."""
+    """Yield each model of the operations with its mode: "validation" or "serialization"."""
     for operation in OPERATIONS:
         for model in (operation.body or {}).values():
             if model is not None:

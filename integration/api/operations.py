@@ -1,7 +1,7 @@
-"""The operations of `/v1` and `/hooks` as data: their parameters and their responses.
+"""The table of the operations of `/v1` and `/hooks`, with their parameters and responses.
 
 `blueprint` registers the routes of `/v1` from this table, and `openapi` generates the document from it. The
-receiver registers `/hooks` itself; a test compares its routes with this table.
+receiver registers the routes of `/hooks`; a test compares them with this table.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     Model = type[BaseModel]
     Schema = dict[str, Any]
-    # Takes the services, the caller's key and the path's parameters. A bare model is answered with the
-    # operation's only success status.
+    # Takes the services, the caller's key and the path parameters. A model without a status is sent with
+    # the only success status of the operation.
     View = Callable[..., BaseModel | tuple[BaseModel, int, Mapping[str, str]]]
 
 JSON = "application/json"
@@ -32,7 +32,7 @@ FORM = "application/x-www-form-urlencoded"
 
 @dataclass(frozen=True, slots=True)
 class DocumentedResponse:
-    """One response: its description, and the model of its body for each media type (None: text)."""
+    """A response with its description. `content` maps media types to models; None means text."""
 
     words: str
     content: Mapping[str, Model | None]
@@ -41,7 +41,7 @@ class DocumentedResponse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One method of one path. `view` answers it; it is None for `/hooks`, which the receiver answers."""
+    """A method of a path. `view` handles the request; it is None for `/hooks`, which the receiver handles."""
 
     method: str
     path: str
@@ -63,16 +63,16 @@ class Operation:
 
 
 ERROR_WORDS = {
-    400: "The body cannot be parsed.",
+    400: "The body cannot be parsed; `detail` says why.",
     401: "The API key is missing or unknown.",
-    403: "The key is limited to other accounts.",
-    404: "It does not exist, or the key must not see it.",
+    403: "The key has no access to the account.",
+    404: "The resource does not exist, or the key has no access to it.",
     409: "The request conflicts with the current state.",
     413: "The body is larger than 1 MiB.",
     415: "The content type is not supported.",
     422: "A field, parameter or header is invalid; `errors` lists each.",
-    429: "The key made too many requests in a minute.",
-    503: "The store is unreachable or full. It is safe to send the request again.",
+    429: "The key exceeded its requests per minute, or too much work is waiting.",
+    503: "The store is unreachable or full. The request can be repeated safely.",
 }
 ERROR_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 HEADERS: Schema = {
@@ -92,8 +92,8 @@ _IDEMPOTENCY: Schema = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": f"{IDEMPOTENCY_WORDS}. The same key with the same body, compared as JSON, within "
-    "168 hours returns the same recall; with another body the status is 409.",
+    "description": f"{IDEMPOTENCY_WORDS}. A request that repeats a key with the same JSON body within "
+    "168 hours returns the same recall. With another body the status is 409.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
     "example": "deal-4711-callback-1",
 }
@@ -104,10 +104,10 @@ PATH_SCHEMAS: dict[str, Schema] = {
     "url_key": {"type": "string", "pattern": "^[A-Za-z0-9._~-]{16,}$"},
 }
 PATH_WORDS = {
-    "recall_id": "The recall's id.",
-    "name": "The account's name.",
-    "source": "The source's name.",
-    "url_key": "The secret part of the address, for senders that cannot sign.",
+    "recall_id": "The id of the recall.",
+    "name": "The name of the account.",
+    "source": "The name of the source.",
+    "url_key": "The secret key in the address of a source whose sender cannot sign.",
 }
 
 
@@ -124,40 +124,46 @@ def _error_responses(status: int) -> DocumentedResponse:
 
 _HOOK_ANSWERS = {
     200: DocumentedResponse(
-        "Salesforce: its SOAP acknowledgement. HubSpot custom workflow action: its `outputFields`. A source "
-        "with `answer_status = 200`: the body of 202. A handshake: what the sender expects.",
+        "Salesforce gets a SOAP acknowledgement, a HubSpot custom workflow action its `outputFields`, and a "
+        "handshake the response that its sender expects. With `answer_status = 200` the body is that of 202.",
         {XML: None, JSON: m.CustomActionModel},
     ),
-    202: _ok(m.DeliveryModel, "Stored durably. A repeated delivery gets the answer of the first one."),
+    202: _ok(
+        m.DeliveryModel, "The delivery is on disk. A repeated delivery gets the response of the first one."
+    ),
     # RFC 9110 requires a challenge with 401, but a signature is not an authentication scheme.
-    401: DocumentedResponse("Not verified. The log has the reason.", {PROBLEM_TYPE: m.Problem, XML: None}),
-    404: DocumentedResponse("There is no such webhook address.", {PROBLEM_TYPE: m.Problem}),
+    401: DocumentedResponse(
+        "The delivery is not verified. The log has the reason.", {PROBLEM_TYPE: m.Problem, XML: None}
+    ),
+    404: DocumentedResponse("There is no source with this address.", {PROBLEM_TYPE: m.Problem}),
     **{status: _error_responses(status) for status in (400, 413, 415, 429, 503)},
 }
 _OPTIONS_WORDS = (
     "HubSpot sends `inputFieldName`, and `fetchOptions` with the text to search for (`q`) and the cursor of "
-    "the next page (`after`). The options of the field for the account are the accounts that the routes of "
-    "the source may use. The request is signed like a custom workflow action. Nothing is stored."
+    "the next page (`after`). The account field has as options the accounts that the routes of the source "
+    "may use. HubSpot signs the request like a custom workflow action. Nothing is stored."
 )
 _OPTIONS_ANSWERS = {
-    200: _ok(m.OptionsModel, "At most 100 options."),
+    200: _ok(m.OptionsModel, "A page of at most 100 options."),
     401: _HOOK_ANSWERS[401],
-    404: DocumentedResponse("There is no such HubSpot source.", {PROBLEM_TYPE: m.Problem}),
+    404: DocumentedResponse("There is no HubSpot source of this name.", {PROBLEM_TYPE: m.Problem}),
     **{status: _error_responses(status) for status in (400, 413, 415, 429, 503)},
 }
 _HANDSHAKE_ANSWERS = {
-    200: DocumentedResponse("The answer that the sender expects. Nothing is stored.", {"text/plain": None}),
-    401: DocumentedResponse("Not verified. The log has the reason.", {PROBLEM_TYPE: m.Problem}),
+    200: DocumentedResponse("The response that the sender expects. Nothing is stored.", {"text/plain": None}),
+    401: DocumentedResponse(
+        "The request is not verified. The log has the reason.", {PROBLEM_TYPE: m.Problem}
+    ),
     405: DocumentedResponse(
-        "There is no such source, or it has no `handshake` of this method.", {PROBLEM_TYPE: m.Problem}
+        "There is no such source, or its `handshake` does not use this method.", {PROBLEM_TYPE: m.Problem}
     ),
     **{status: _error_responses(status) for status in (429, 503)},
 }
 _HOOK_BODIES: Mapping[str, Model | None] = {JSON: None, FORM: None, XML: None}
 _HOOK_WORDS = (
-    "The sender is verified as the source is configured: by a signature of the body, a header, or the "
-    "`url_key` of the address. The sender decides the format of the body. An event that cannot be mapped is "
-    "parked and answered with 2xx. A repeated delivery changes nothing."
+    "The source configures how the sender is verified: by a signature of the body, by a header, or by the "
+    "`url_key` in the address. The sender determines the format of the body. An event that cannot be mapped "
+    "is parked, and the response is 2xx. A repeated delivery changes nothing."
 )
 
 OPERATIONS = (
@@ -166,8 +172,8 @@ OPERATIONS = (
         path="/v1/me",
         name="me",
         view=accounts.me,
-        summary="Get the name of the key and its accounts",
-        answers={200: _ok(m.Me, "The key.")},
+        summary="Get the name and the accounts of the key",
+        answers={200: _ok(m.Me, "The name and the accounts.")},
     ),
     Operation(
         method="post",
@@ -175,15 +181,15 @@ OPERATIONS = (
         name="createRecall",
         view=recalls.create,
         summary="Create a recall",
-        description="The recall is stored durably before the response is sent. For a customer of a campaign "
-        "the newest request wins: an older one that is still queued is superseded.",
+        description="The response is sent after the recall is on disk. A newer request of a customer in a "
+        "campaign supersedes an older one that is still queued.",
         headers=(_IDEMPOTENCY,),
         body={JSON: m.RecallRequestBody},
         answers={
             200: _ok(
                 m.RecallModel, "The recall of an earlier request with this Idempotency-Key.", "Location"
             ),
-            202: _ok(m.RecallModel, "Admitted.", "Location"),
+            202: _ok(m.RecallModel, "The new recall.", "Location"),
         },
         errors=(*_BODY, 403, 409),
     ),
@@ -194,7 +200,7 @@ OPERATIONS = (
         view=recalls.many,
         summary="List recalls, newest first",
         query=m.RecallsQuery,
-        answers={200: _ok(m.RecallPage, "A page.")},
+        answers={200: _ok(m.RecallPage, "A page of recalls.")},
         errors=(422,),
     ),
     Operation(
@@ -202,7 +208,7 @@ OPERATIONS = (
         path="/v1/recalls/{recall_id}",
         name="getRecall",
         view=recalls.one,
-        summary="Get a recall with its calls to wolkvox and its changes of state",
+        summary="Get a recall with its attempts and its changes of state",
         answers={200: _ok(m.RecallModel, "The recall.")},
         errors=(404,),
     ),
@@ -211,8 +217,8 @@ OPERATIONS = (
         path="/v1/recalls/{recall_id}/retry",
         name="retryRecall",
         view=recalls.retry,
-        summary="Queue a dead or expired recall again, if it is the newest of its customer",
-        answers={202: _ok(m.RecallModel, "Queued.")},
+        summary="Queue a dead or expired recall again, unless its customer has a newer one",
+        answers={202: _ok(m.RecallModel, "The queued recall.")},
         errors=(404, 409),
     ),
     Operation(
@@ -221,7 +227,7 @@ OPERATIONS = (
         name="cancelRecall",
         view=recalls.cancel,
         summary="Cancel a queued recall",
-        answers={202: _ok(m.RecallModel, "Cancelled.")},
+        answers={202: _ok(m.RecallModel, "The cancelled recall.")},
         errors=(404, 409),
     ),
     Operation(
@@ -229,9 +235,9 @@ OPERATIONS = (
         path="/v1/parked",
         name="listParked",
         view=parked.many,
-        summary="List the events that could not be mapped, newest first, with reasons",
+        summary="List events that could not be mapped, newest first, with the reasons",
         query=m.ParkedQuery,
-        answers={200: _ok(m.ParkedPage, "The events.")},
+        answers={200: _ok(m.ParkedPage, "A page of parked events.")},
         errors=(422,),
     ),
     Operation(
@@ -242,7 +248,7 @@ OPERATIONS = (
         summary="Remap parked events with the current configuration",
         body={JSON: m.RemapRequestBody},
         body_required=False,
-        answers={200: _ok(m.RemapModel, "The result.")},
+        answers={200: _ok(m.RemapModel, "The result of the remap.")},
         errors=(*_BODY, 403),
     ),
     Operation(
@@ -267,10 +273,10 @@ OPERATIONS = (
         path="/v1/accounts/{name}/pause",
         name="pauseAccount",
         view=accounts.pause,
-        summary="Pause the queue of an account until it is resumed",
+        summary="Pause the queue of an account",
         body={JSON: m.PauseRequestBody},
         body_required=False,
-        answers={200: _ok(m.AccountModel, "Paused.")},
+        answers={200: _ok(m.AccountModel, "The paused account.")},
         errors=(*_BODY, 404),
     ),
     Operation(
@@ -278,8 +284,8 @@ OPERATIONS = (
         path="/v1/accounts/{name}/resume",
         name="resumeAccount",
         view=accounts.resume,
-        summary="Resume the queue of an account: end its pause, stop or wait, but no lease or quiet time",
-        answers={200: _ok(m.AccountModel, "Resumed.")},
+        summary="Resume the queue of an account after a pause, a stop or a wait",
+        answers={200: _ok(m.AccountModel, "The resumed account.")},
         errors=(404,),
     ),
     Operation(
@@ -304,7 +310,7 @@ OPERATIONS = (
         method="post",
         path="/hooks/{source}/options",
         name="listOptions",
-        summary="List the options of a drop-down of HubSpot's workflow editor",
+        summary="List the options of a drop-down field in HubSpot's workflow editor",
         description=_OPTIONS_WORDS,
         body={JSON: None},
         answers=_OPTIONS_ANSWERS,
@@ -313,7 +319,7 @@ OPERATIONS = (
         method="post",
         path="/hooks/{source}/{url_key}/options",
         name="listOptionsByUrlKey",
-        summary="List the options of a drop-down, at an address with a key",
+        summary="List the options of a drop-down field, at an address with a key",
         description=_OPTIONS_WORDS,
         body={JSON: None},
         answers=_OPTIONS_ANSWERS,
@@ -322,7 +328,7 @@ OPERATIONS = (
         method="get",
         path="/hooks/{source}",
         name="checkAddress",
-        summary="Answer a sender that checks the address",
+        summary="Verify the address for a sender",
         description="Only for sources with a `handshake` of this method.",
         answers=_HANDSHAKE_ANSWERS,
     ),
@@ -330,7 +336,7 @@ OPERATIONS = (
         method="get",
         path="/hooks/{source}/{url_key}",
         name="checkAddressByUrlKey",
-        summary="Answer a sender that checks an address with a key",
+        summary="Verify an address with a key for a sender",
         description="Only for sources with a `handshake` of this method.",
         answers=_HANDSHAKE_ANSWERS,
     ),

@@ -1,4 +1,4 @@
-"""`/v1/parked`: events that could not be mapped, and remapping them."""
+"""The views of `/v1/parked`: list and remap events that could not be mapped."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ REMAP_SECONDS: Final = 20.0
 
 
 def many(services: Services, caller: ApiKey) -> ParkedPage:
-    """Return parked events, newest first. Raise ProblemError (422).
+    """Return a page of parked events, newest first. Raise ProblemError (422) for invalid parameters.
 
-    A key that is limited to accounts sees only events with a known route, and so a known account.
+    A key that is limited to accounts does not see events without an account.
     """
     filters = query(ParkedQuery, request)
     found, following = services.parked.records.page(
@@ -62,7 +62,9 @@ def remap(services: Services, caller: ApiKey) -> RemapModel:
     Raise ProblemError (403 for a key limited to accounts, 422), TooMuchWorkError, ForkServerFailedError.
     """
     if caller.accounts is not None:
-        raise ProblemError(403, "only a key for all accounts may remap parked events")
+        raise ProblemError(
+            403, "the key is limited to some accounts. Use a key for all accounts to remap parked events."
+        )
     body = checked(RemapRequestBody, optional_json_body(request))
     plan = partial(
         isolated_work().plan_in_time, services.config, Caller.of(f"api:{caller.name}", request.environ)

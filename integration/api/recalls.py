@@ -1,4 +1,4 @@
-"""`/v1/recalls`: request, read, list, retry and cancel recalls."""
+"""The views of `/v1/recalls`: create, get, list, retry and cancel recalls."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 FIELDS = ("campaign_id", "customer_id", "recall_telephone", "recall_date")
 NO_ACCOUNT = {
     "pointer": "/account",
-    "detail": "there is no such account. Use the name of an account that the key may see.",
+    "detail": "there is no such account. `GET /v1/me` lists the accounts of the key.",
 }
 _CURSOR, _ID = "c1_", "rc_"
-_NUMBER_WORDS = "a telephone number, or its last digits, four at least"
-# A search for rare values ends a page early, with a cursor.
+_NUMBER_WORDS = "a telephone number, or at least its last four digits"
+# A page that takes longer ends early, with a cursor.
 BUDGET_SECONDS = 1.0
 
 
 def create(services: Services, caller: ApiKey) -> tuple[RecallModel, int, Mapping[str, str]]:
-    """Admit the requested recall. Return it with status 202, or 200 for a repeated Idempotency-Key.
+    """Create the recall in the body. Return it with status 202, or 200 for a repeated Idempotency-Key.
 
     Raise ProblemError (403, 409, 422), the errors of `json_body`, and StoreAwayError.
     """
@@ -55,24 +55,26 @@ def create(services: Services, caller: ApiKey) -> tuple[RecallModel, int, Mappin
         fingerprint=_digest(orjson.dumps(_canonical(value), option=orjson.OPT_SORT_KEYS)),
     )
     if admitted.clash:
-        raise ProblemError(409, "this Idempotency-Key was used for another body within the last 168 hours")
+        raise ProblemError(
+            409, "the Idempotency-Key was used with another body within 168 hours. Use a new key."
+        )
     try:
         recall = services.recalls.records.get(admitted.answer.recalls[0])
     except UnknownError as error:
-        detail = "this Idempotency-Key was used for a recall that is past its retention"
+        detail = "the recall of this Idempotency-Key was deleted after its retention. Use a new key."
         raise ProblemError(409, detail) from error
-    # A path and not a URL, because only the caller knows the name under which a proxy is reached.
+    # Only a path, because the public host name is not known here.
     location = {"Location": f"/v1/recalls/{recall.id}"}
     return RecallModel.model_validate(recall), 200 if admitted.again else 202, location
 
 
 def one(services: Services, caller: ApiKey, recall_id: str) -> RecallModel:
-    """Return a recall. Raise UnknownError, also for one that the caller must not see."""
+    """Return a recall. Raise UnknownError if there is none or the caller must not see it."""
     return RecallModel.model_validate(_visible(services, caller, recall_id))
 
 
 def many(services: Services, caller: ApiKey) -> RecallPage:
-    """Return the page of recalls that the query selects. Raise ProblemError (422)."""
+    """Return the page of recalls that match the query. Raise ProblemError (422) for invalid parameters."""
     parameters = query(RecallsQuery, request)
     which = _filter_of(services, caller, parameters)
     cursor = None if parameters.cursor is None else parameters.cursor.replace(_CURSOR, _ID, 1)
@@ -90,7 +92,7 @@ def _filter_of(services: Services, caller: ApiKey, parameters: RecallsQuery) -> 
     if parameters.telephone is not None:
         telephones = endings(parameters.telephone, services.config.accounts.values())
         if not telephones:
-            detail = invalid_value("telephone", "a text without a number", _NUMBER_WORDS)
+            detail = invalid_value("telephone", "not a telephone number", _NUMBER_WORDS)
             raise bad_fields([{"parameter": "telephone", "detail": detail}])
     return Filter(
         state=parameters.state,
@@ -109,7 +111,7 @@ def _filter_of(services: Services, caller: ApiKey, parameters: RecallsQuery) -> 
 
 
 def retry(services: Services, caller: ApiKey, recall_id: str) -> RecallModel:
-    """Queue a dead or expired recall again. Raise UnknownError, ConflictError."""
+    """Queue a dead or expired recall again. Return it. Raise UnknownError, ConflictError."""
     _visible(services, caller, recall_id)
     services.recalls.retry(recall_id, f"retried by api:{caller.name}", datetime.now(UTC))
     note(services, caller, "retry", recall_id)
@@ -117,7 +119,7 @@ def retry(services: Services, caller: ApiKey, recall_id: str) -> RecallModel:
 
 
 def cancel(services: Services, caller: ApiKey, recall_id: str) -> RecallModel:
-    """Cancel a queued recall. Raise UnknownError, ConflictError."""
+    """Cancel a queued recall. Return it. Raise UnknownError, ConflictError."""
     _visible(services, caller, recall_id)
     services.recalls.cancel(recall_id, f"cancelled by api:{caller.name}")
     note(services, caller, "cancel", recall_id)
@@ -159,12 +161,14 @@ def _planned(services: Services, caller: ApiKey, value: Any) -> RecallRequest | 
 
 def _account(services: Services, caller: ApiKey, name: str) -> Account | None:
     if not may_see(caller, name):
-        raise ProblemError(403, "this key has no access to this account")
+        raise ProblemError(
+            403, "the key has no access to this account. Use a key that lists it, or one for all accounts."
+        )
     return services.config.accounts.get(name)
 
 
 def _canonical(value: Any) -> Any:
-    """Return the canonical form of a JSON value: 1.0 becomes 1, and names are sorted."""
+    """Return a JSON value with whole numbers as int, so that 1.0 equals 1."""
     if isinstance(value, dict):
         return {name: _canonical(inner) for name, inner in value.items()}
     if isinstance(value, list):

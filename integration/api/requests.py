@@ -1,7 +1,7 @@
 """Reads requests to `/v1`: JSON bodies, query parameters, the idempotency key.
 
-All faults of a request are reported together, each with its place: a JSON pointer (RFC 6901), a parameter or
-a header. Invalid values are described and never repeated.
+The error for a request lists all its faults, each with its place: a JSON pointer (RFC 6901), a parameter or a
+header. It describes invalid values and never repeats them.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ IDEMPOTENCY_WORDS = "1 to 255 printable ASCII characters"
 
 
 def json_body(request: Request) -> Any:
-    """Return the JSON body, of at most 1 MiB.
+    """Return the parsed JSON body.
 
-    Raise RequestEntityTooLarge (413), UnsupportedTypeError (415), UnreadableError (400).
+    Raise RequestEntityTooLarge (413) over 1 MiB, UnsupportedTypeError (415), and UnreadableError (400).
     """
     _require_json_type(request)
     return read_json(read_body(request))
 
 
 def optional_json_body(request: Request) -> Any:
-    """Return the JSON body, or an empty object if it is omitted. Raise the errors of `json_body`."""
+    """Return the parsed JSON body, or {} if there is none. Raise the errors of `json_body`."""
     body = read_body(request)
     if not body:
         return {}
@@ -55,7 +55,7 @@ def optional_json_body(request: Request) -> Any:
 
 
 def checked(model: type[_ModelT], value: Any) -> _ModelT:
-    """Return a body as a model. Raise ProblemError (422) with a pointer to every fault."""
+    """Return a body as a model. Raise ProblemError (422), which lists all faults."""
     faults = body_faults(model, value)
     if faults:
         raise bad_fields(faults)
@@ -63,14 +63,14 @@ def checked(model: type[_ModelT], value: Any) -> _ModelT:
 
 
 def body_faults(model: type[BaseModel], value: Any) -> list[Fault]:
-    """Return the faults of a body, one for each place."""
+    """Return the faults of a body, each with a JSON pointer."""
     return [{"pointer": pointer, "detail": words} for pointer, words in _faults(model, value, "/").items()]
 
 
 def query(model: type[_ModelT], request: Request) -> _ModelT:
-    """Return the query parameters as a model. Raise ProblemError (422) with all invalid ones."""
+    """Return the query parameters as a model. Raise ProblemError (422), which lists all faults."""
     parameters = request.args.to_dict(flat=False)
-    twice = "the parameter is there more than once. Use it once."
+    twice = "the parameter is given more than once. Give it once."
     faults = {name: twice for name, values in parameters.items() if values[1:]}
     once = {name: values[0] for name, values in parameters.items()}
     faults = {**_faults(model, once, ""), **faults}
@@ -80,36 +80,36 @@ def query(model: type[_ModelT], request: Request) -> _ModelT:
 
 
 def idempotency_key(request: Request) -> str | None:
-    """Return the `Idempotency-Key` header, None if it is missing. Raise ProblemError (422)."""
+    """Return the `Idempotency-Key` header, or None if it is missing. Raise ProblemError (422)."""
     key = request.headers.get("Idempotency-Key")
     if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
-        found = "empty" if not key else "too long, or has other characters"
+        found = "empty" if not key else "too long or not printable ASCII"
         detail = invalid_value("Idempotency-Key", found, IDEMPOTENCY_WORDS)
         raise bad_fields([{"header": "Idempotency-Key", "detail": detail}])
     return key
 
 
 def unmappable(error: UnmappableError) -> Fault:
-    """Return the fault of a field whose type is right but whose value is invalid."""
+    """Return the fault of a field that the mapping rejected, with its JSON pointer."""
     return {"pointer": f"/{error.field}", "detail": invalid_value(error.field, error.found, error.allowed)}
 
 
 def bad_fields(faults: Iterable[Fault]) -> ProblemError:
-    """Return the error for a readable request with invalid values. It lists at most 100 faults."""
+    """Return the ProblemError (422) for a request with faults. It lists at most MOST_FAULTS."""
     errors = tuple(faults)
-    # A body of unknown names would otherwise cause a response of ten times its size.
+    # Without a limit, the response to a body of unknown names would be ten times as large as the body.
     some = "" if len(errors) <= MOST_FAULTS else f", the first {MOST_FAULTS} of {len(errors)}"
-    detail = f"the request has invalid values; see errors{some}"
+    detail = f"the request has invalid values, listed in `errors`{some}"
     return ProblemError(422, detail, errors=errors[:MOST_FAULTS])
 
 
 def _require_json_type(request: Request) -> None:
     if not _JSON_TYPE.fullmatch(request.headers.get("Content-Type", "").strip()):
-        raise UnsupportedTypeError("Content-Type", "another type, or none", "application/json in UTF-8")
+        raise UnsupportedTypeError("Content-Type", "missing or not JSON", "application/json in UTF-8")
 
 
 def _faults(model: type[BaseModel], value: Any, before: str) -> dict[str, str]:
-    """Return the description of each fault by its place. A fault of the whole body has the empty place."""
+    """Return the descriptions of the faults by place. The place of the whole body is ""."""
     if isinstance(value, dict) and len(value) > MAX_FIELDS:
         # Each unknown name is described before the first ones are chosen: 1 MiB of names takes over a second.
         return {"": invalid_value("the body", f"{len(value)} names", f"at most {MAX_FIELDS}")}
@@ -135,7 +135,7 @@ def _words(model: type[BaseModel], name: str | None, details: ErrorDetails, valu
 
 
 def _allowed(fields: Mapping[str, Any], name: str) -> str:
-    return fields[name].description or "another value"
+    return fields[name].description or "a valid value"
 
 
 def _found(value: Any) -> str:

@@ -67,13 +67,22 @@ def _of_http(error: HTTPException) -> Response:
 
 
 _HTTP_WORDS: dict[int, Callable[[], tuple[str, str]]] = {
-    400: lambda: (_("Not understood"), _("This request cannot be read.")),
-    404: lambda: (_("Nothing here"), _("There is no page at this address.")),
-    405: lambda: (_("Not this way"), _("This address does not take that kind of request.")),
-    413: lambda: (_("Too large"), _("What was sent is larger than 1 MiB, or has more than 2000 fields.")),
+    400: lambda: (
+        _("Bad request"),
+        _("This request cannot be parsed. Go back, load the page again and repeat the action."),
+    ),
+    404: lambda: (_("Page not found"), _("There is no page at this address.")),
+    405: lambda: (
+        _("Method not allowed"),
+        _("This address does not accept this method. Open the page by its link."),
+    ),
+    413: lambda: (
+        _("Too large"),
+        _("The request is larger than 1 MiB or has more than 2000 fields. Send less at once."),
+    ),
     500: lambda: (
-        _("An error of Ringback's own"),
-        _("It has been recorded. What was acknowledged is stored, and pushing goes on."),
+        _("An unexpected error occurred"),
+        _("The error is in the log. No acknowledged data is lost, and recalls are still sent."),
     ),
 }
 
@@ -81,8 +90,8 @@ _HTTP_WORDS: dict[int, Callable[[], tuple[str, str]]] = {
 def _of_unknown(_error: UnknownError) -> Response:
     return failure(
         404,
-        _("Not there any more"),
-        _("There is nothing under this name. It may never have been, or it was purged."),
+        _("Not found"),
+        _("There is no record with this id. It never existed, or it was deleted after its retention."),
         _("Ended recalls and parked events are kept for retention_days, raw bodies for raw_retention_days."),
     )
 
@@ -90,9 +99,9 @@ def _of_unknown(_error: UnknownError) -> Response:
 def _of_conflict(error: ConflictError) -> Response:
     return failure(
         409,
-        _("It changed meanwhile"),
-        _("Nothing was done, because the recall is now: %(state)s.", state=error.state),
-        _("Look at it again and decide anew."),
+        _("The recall has changed"),
+        _("Nothing was done, because the state of the recall is now: %(state)s.", state=error.state),
+        _("Load the page again to see the recall as it is now."),
     )
 
 
@@ -100,7 +109,7 @@ def _of_forbidden(error: ForbiddenError) -> Response:
     return failure(
         403,
         _("Your role does not allow this"),
-        _("It takes the role %(role)s.", role=error.least),
+        _("The role %(role)s is required.", role=error.least),
         _("Roles are set in the configuration, under [users]."),
     )
 
@@ -109,8 +118,8 @@ def _of_store_away(error: StoreAwayError) -> Response:
     answer = failure(
         503,
         _("The store is away"),
-        _("It does not answer, or it is full. Nothing that was acknowledged is lost."),
-        _("This page works again as soon as the store does. Senders are asked to send again."),
+        _("The store does not respond, or it is full. No acknowledged data is lost."),
+        _("Load the page again when the store is back. Senders get status 503 and send again."),
     )
     answer.headers["Retry-After"] = str(error.retry_after_seconds)
     return answer
@@ -159,9 +168,9 @@ def _of_failed_fork_server(error: ForkServerFailedError | ClientLeftError) -> Re
 def _of_forged(_error: CSRFError) -> Response:
     return failure(
         400,
-        _("Please try once more"),
-        _("The page was too old, or came from somewhere else. Nothing was done."),
-        _("Load the page again, then repeat what you did."),
+        _("Please try again"),
+        _("The form had expired or was sent from another site. Nothing was done."),
+        _("Load the page again and repeat the action."),
     )
 
 

@@ -1,4 +1,4 @@
-"""Flask's request with the limits of `domain.limits` on forms, which werkzeug reads without one."""
+"""A Flask request class that limits the number of form fields, which werkzeug does not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FORM_TYPE = "application/x-www-form-urlencoded"
 
 
 class _BoundedFormParser(FormDataParser):
-    """Reads URL-encoded forms of at most MAX_FIELDS fields. No page of ours sends another type."""
+    """Parses URL-encoded forms of at most MAX_FIELDS fields. The dashboard sends no other type."""
 
     def parse(
         self,
@@ -24,7 +24,7 @@ class _BoundedFormParser(FormDataParser):
         content_length: int | None,
         options: dict[str, str] | None = None,
     ) -> Any:
-        """Return the stream, the fields, and no files. Raise RequestEntityTooLarge (413)."""
+        """Return the stream, the fields, and no files. Raise RequestEntityTooLarge (413) over MAX_FIELDS."""
         if mimetype != _FORM_TYPE:
             return stream, self.cls(), self.cls()
         body = stream.read()
@@ -34,6 +34,6 @@ class _BoundedFormParser(FormDataParser):
 
 
 class BoundedRequest(Request):
-    """A request whose form has at most MAX_FIELDS fields. One with more raises RequestEntityTooLarge."""
+    """A request whose `form` raises RequestEntityTooLarge (413) if it has more than MAX_FIELDS fields."""
 
     form_data_parser_class = _BoundedFormParser

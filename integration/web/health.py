@@ -1,7 +1,7 @@
-"""`/healthz`, `/readyz` and `/metrics`.
+"""The views of `/healthz`, `/readyz` and `/metrics`.
 
-`/healthz` uses no store. The others answer within about a second even if the store does not. None of them
-shows a value of the configuration.
+`/healthz` does not use the store. The others respond within about a second even if the store hangs. No
+response contains a value of the configuration.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from integration.services.container import Services
 
 PROBE_SECONDS = 1.0
-AWAY = "it does not answer"
+AWAY = "the store does not respond"
 _MOST_NAMED = 20
 
 
 def health_blueprint(services: Services) -> Blueprint:
-    """Return the blueprint of `/healthz` and `/readyz`, for each application."""
+    """Return the blueprint of `/healthz` and `/readyz`, which each application registers."""
     blueprint = Blueprint("health", __name__)
     probe = StoreProbe(services.store.client)
 
@@ -54,7 +54,7 @@ def health_blueprint(services: Services) -> Blueprint:
 
 
 def metrics_blueprint(services: Services) -> Blueprint:
-    """Return the blueprint of `/metrics`, for the dashboard's application."""
+    """Return the blueprint of `/metrics`, which the dashboard registers."""
     blueprint = Blueprint("metrics", __name__)
     metrics_registry = registry(services, StoreProbe(services.store.client).answers)
 
@@ -67,7 +67,7 @@ def metrics_blueprint(services: Services) -> Blueprint:
 
 
 class StoreProbe:
-    """Checks that the store answers, over a connection of its own with short time-outs."""
+    """Checks whether the store responds, on a separate connection with short time-outs."""
 
     def __init__(self, client: redis.Redis) -> None:
         pool = client.connection_pool
@@ -78,7 +78,7 @@ class StoreProbe:
         )
 
     def answers(self) -> bool:
-        """Return whether the store answers now. A store that is loading its data does not."""
+        """Return True if the store replies to PING. A store that is loading its data does not."""
         try:
             return bool(self._client.ping())
         except (RedisError, OSError):
@@ -86,28 +86,28 @@ class StoreProbe:
 
 
 def readiness(*, store_why: str | None, warnings: Sequence[str]) -> Response:
-    """Return 200 if the store is ready, otherwise 503.
+    """Return the response of `/readyz`: status 200 if the store is ready, otherwise 503.
 
-    `store_why` is the reason why the store is not ready, None if it is. `warnings` are about the files of
-    the configuration. A process that runs has a valid configuration, so they do not make it unready.
+    `store_why` is the reason why the store is not ready, or None. `warnings` about the configuration files
+    do not change the status, because the process still uses a valid configuration.
     """
     store = {"ready": True} if store_why is None else {"ready": False, "why": store_why}
     parts = {"store": store, "warnings": list(warnings)}
     if store_why is None:
         return _json({"status": "ready", **parts})
-    # In a problem, `status` is the number (RFC 9457).
+    # In problem details `status` is a number (RFC 9457).
     return problem(503, detail="not ready: store", headers={"Retry-After": "5"}, more=parts)
 
 
 def configuration_warnings(configuration: Configuration) -> Iterator[str]:
-    """Yield why the files of the configuration are not in use. Values of the files are not quoted."""
+    """Yield the reasons why the configuration files are not in use. They quote no values of the files."""
     fault, pending = configuration.watch.fault, configuration.pending
     if fault is not None:
         named = "; ".join(map(_named, fault.faults[:_MOST_NAMED]))
         more = len(fault.faults) - _MOST_NAMED
         yield (
-            "The changed configuration has faults, so the last valid one stays in use. Faults: "
-            f"{named}{f'; and {more} more' if more > 0 else ''}. Run ringback check, and correct the file."
+            "The changed configuration has faults, so the last valid version stays in use. Faults: "
+            f"{named}{f'; and {more} more' if more > 0 else ''}. Run `ringback check` and correct the file."
         )
     if pending is not None:
         yield pending_warning(pending)
@@ -115,7 +115,7 @@ def configuration_warnings(configuration: Configuration) -> Iterator[str]:
 
 def _named(fault: Fault) -> str:
     name = PurePath(fault.file).name
-    # What is found in a whole file quotes none of its values.
+    # `found` of a whole file quotes no value of the file.
     return f"{name} is {fault.found}" if fault.key == WHOLE_FILE else f"{name}: {fault.key}"
 
 
@@ -127,7 +127,7 @@ def _store_why(services: Services, probe: StoreProbe) -> str | None:
     except StoreAwayError:
         return AWAY
     except StoreUnsafeError:
-        return "it may lose acknowledged recalls, so deliveries are rejected; run ringback check"
+        return "the store may lose acknowledged recalls, so deliveries are rejected. Run `ringback check`."
     return services.durability.problem
 
 

@@ -1,7 +1,6 @@
-"""Errors as HTTP responses: problem details (RFC 9457) for every path.
+"""Error responses with problem details (RFC 9457), for all paths.
 
-A response says what would be valid. It contains no traceback, no secret, and nothing that an unverified
-sender sent.
+A response says what is allowed. It contains no traceback, no secret, and no text of an unverified sender.
 """
 
 from __future__ import annotations
@@ -33,25 +32,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 PROBLEM_TYPE = "application/problem+json"
-NOTHING_HERE = "there is nothing at this address"
+NOTHING_HERE = "there is no resource at this address. Check the path."
 
 _log = structlog.get_logger("ringback.web")
 
-OUR_FAULT = "an error of Ringback's own; it has been recorded"
+OUR_FAULT = "an unexpected error occurred. It is in the log of the web server."
 
-# Details of the framework's errors. Its own texts may repeat parts of the request.
+# The framework's own texts may repeat parts of the request.
 _DETAILS = {
-    400: "the request cannot be read",
+    400: "the request cannot be parsed",
     404: NOTHING_HERE,
-    405: "this address does not take the method; the header Allow lists those it takes",
-    413: f"the body is larger than {MAX_BODY_BYTES} bytes",
-    415: "the content type is not one that is read here",
+    405: "the method is not allowed at this address. The header Allow lists the allowed ones.",
+    413: f"the body is larger than {MAX_BODY_BYTES} bytes, the limit",
+    415: "the content type is not supported at this address",
     500: OUR_FAULT,
 }
 
 
 class ProblemError(RingbackError):
-    """A request that is answered with a problem. The arguments are those of `problem`."""
+    """An error that is answered with problem details. The arguments are those of `problem`."""
 
     def __init__(
         self,
@@ -72,7 +71,7 @@ class ProblemError(RingbackError):
         self.more = more
 
     def answer(self) -> Response:
-        """Return the response."""
+        """Return the error as a response."""
         return problem(
             self.status, self.title, self.detail, errors=self.errors, headers=self.headers, more=self.more
         )
@@ -89,9 +88,9 @@ def problem(
 ) -> Response:
     """Return a response with problem details (RFC 9457).
 
-    `title` defaults to the phrase of the status. `errors` has one mapping for each fault: `pointer` (a JSON
-    pointer into the body), `parameter` or `header` is its place, `detail` what was found and what is allowed.
-    `more` has additional members.
+    `title` defaults to the phrase of the status. `errors` has a mapping for each fault: `detail` describes
+    it, and `pointer` (a JSON pointer into the body), `parameter` or `header` is its place. `more` has
+    additional members.
     """
     document: dict[str, Any] = {
         "type": "about:blank",
@@ -111,9 +110,9 @@ def problem(
 
 
 def install(app: Flask) -> None:
-    """Answer all errors of an application with problems, and add the security headers to all its responses.
+    """Add the error handlers and the security headers to an application.
 
-    Blueprints with another format (SOAP, HTML) handle their errors themselves.
+    Blueprints with another format of errors (SOAP, HTML) have their own handlers.
     """
     for kind, answer in _ANSWERS.items():
         app.register_error_handler(kind, answer)
@@ -133,7 +132,7 @@ def _of_http(error: HTTPException) -> Response:
 def _of_store_away(error: StoreAwayError) -> Response:
     return problem(
         503,
-        detail="the store cannot be reached or is full; sending the same again is safe",
+        detail="the store cannot be reached or is full. Send the request again; it is not processed twice.",
         headers={"Retry-After": str(error.retry_after_seconds)},
     )
 

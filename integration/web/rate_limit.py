@@ -1,6 +1,6 @@
-"""Rate limits, counted in the store, so that they apply to all web processes together.
+"""Rate limits. They are counted in the store and apply to all web processes together.
 
-The window is a sliding minute. Rejected requests are not counted. Only names are stored.
+The window is a sliding minute. Rejected requests are not counted.
 """
 
 from __future__ import annotations
@@ -24,20 +24,17 @@ _PREFIX = "{ringback}:rate"
 
 
 class RateLimit:
-    """Counts requests by name.
-
-    `client` is the store's client; its pool, time-outs and retries are used.
-    """
+    """Counts requests by name, over the connection pool of `client`."""
 
     def __init__(self, client: redis.Redis) -> None:
         storage = RedisStorage("redis://", connection_pool=client.connection_pool, key_prefix=_PREFIX)
         self._limiter = SlidingWindowCounterRateLimiter(storage)
 
     def over(self, name: str, per_minute: int) -> int | None:
-        """Count one request of `name` (`api:KEY`, `source:NAME`).
+        """Count one request of `name`, which is `api:KEY` or `source:NAME`.
 
-        Return None if it is allowed, otherwise the whole seconds (at least 1) until the next one is. Raise
-        StoreAwayError.
+        Return None if the request is allowed, otherwise the seconds (at least 1) until the next one is.
+        Raise StoreAwayError.
         """
         item = RateLimitItemPerMinute(per_minute)
         try:

@@ -1,4 +1,4 @@
-"""Reads the body of a request within the size limit, whatever its headers announce."""
+"""Reads the body of a request up to the size limit."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ _COMPRESSIONS = frozenset(
 
 
 def read_body(request: Request) -> bytes:
-    """Return the whole body. At most one byte more than the limit is read.
+    """Return the whole body.
 
-    Raise RequestEntityTooLarge (413), UnsupportedTypeError (415) for a compressed body (a few bytes could
-    expand to any number), or UnreadableError (400) for a body shorter than announced. A Content-Encoding that
-    is no compression is ignored: some senders write the charset or the content type there.
+    Raise RequestEntityTooLarge (413) over MAX_BODY_BYTES, UnsupportedTypeError (415) for a compressed body,
+    which could expand without limit, and UnreadableError (400) if the body is shorter than its
+    Content-Length. Other values of Content-Encoding are ignored, because some senders write the charset or
+    the content type there.
     """
     environ = request.environ
     codings = environ.get("HTTP_CONTENT_ENCODING", "").lower().split(",")
@@ -33,14 +34,14 @@ def read_body(request: Request) -> bytes:
     announced = request.content_length
     if announced is not None and announced > MAX_BODY_BYTES:
         raise RequestEntityTooLarge
-    # Read without werkzeug's wrappers, which cost more than the read. The ASGI bridge's input ends with the
-    # body; another server's may be the connection, of which the announced bytes are the body (PEP 3333).
+    # werkzeug's wrappers take longer than the read. The input of the ASGI bridge ends with the body. Another
+    # server's may be the connection, where Content-Length is the end of the body (PEP 3333).
     ends = environ.get("wsgi.input_terminated", False)
     body: bytes = environ["wsgi.input"].read(MAX_BODY_BYTES + 1 if ends else announced or 0)
     if len(body) > MAX_BODY_BYTES:
         raise RequestEntityTooLarge
     if announced is not None and len(body) < announced:
         raise UnreadableError(
-            "body", f"{len(body)} of {announced} bytes, then the connection ended", "the whole body"
+            "body", f"incomplete: {len(body)} of {announced} bytes arrived", "a Content-Length that fits"
         )
     return body

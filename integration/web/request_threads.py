@@ -18,21 +18,22 @@ if TYPE_CHECKING:
 
     from integration.web.wsgi import WholeResponse
 
-# Together with the store's time limits, a sender is answered within two seconds.
+# With the time limits of the store, a sender gets a response within two seconds.
 PATIENCE_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 4.0
 
 
 class NoFreeThreadError(Exception):
-    """No thread took the request in time, or too many are waiting."""
+    """No thread took the request in time, or too many requests are waiting."""
 
 
 class RequestThreads:
     """The threads of one application.
 
-    At most `threads` requests run at a time, and `most_waiting` others wait: for up to 4 s, or for
-    `patience_seconds` while no request succeeds, because the store hangs. With `ends_with_client` a
-    request is not begun once its client has left, and its environ reports that.
+    At most `threads` requests run at a time, and `most_waiting` others wait. A request waits for up to 4 s,
+    or for `patience_seconds` if no request succeeds meanwhile (then the store probably hangs). With
+    `ends_with_client`, a request whose client has left is not started, and a running one can see that in its
+    environ.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class RequestThreads:
         self._looked_after = False
 
     async def answer(self, environ: dict[str, Any]) -> WholeResponse:
-        """Return the application's response. Raise NoFreeThreadError when no thread takes it in time."""
+        """Return the response of the application. Raise NoFreeThreadError or its exceptions."""
         if self._open >= self._most_open:
             raise NoFreeThreadError
         loop = asyncio.get_running_loop()
@@ -85,7 +86,7 @@ class RequestThreads:
         return answer
 
     def _work(self) -> None:
-        """Run one request after the other, in a thread."""
+        """Run one request after the other. This is the body of each thread."""
         while True:
             answered, environ = self._requests.get()
             if self._waiting.pop(answered, None) is None:
@@ -106,7 +107,7 @@ class RequestThreads:
                 answered.get_loop().call_soon_threadsafe(self._hand_over)
 
     def _hand_over(self) -> None:
-        """Pass the ready answers to the coroutines that await them."""
+        """Pass finished responses to the coroutines that await them."""
         self._handing_over = False  # first, so that an answer added from now on schedules its own call
         while self._answers:
             answered, answer = self._answers.popleft()
@@ -118,7 +119,7 @@ class RequestThreads:
                 answered.set_result(answer)
 
     def _reject_overdue(self) -> None:
-        """Reject the requests that no thread took in time. It runs again while any request is open."""
+        """Reject the requests that no thread took in time. Schedules itself again while a request is open."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         for answered, queued_at in self._waiting.copy().items():

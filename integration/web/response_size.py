@@ -1,7 +1,7 @@
-"""Light responses: 204 for a renewal that brings nothing new, and gzip.
+"""Makes responses smaller: gzip, and 204 if a page that refreshes itself has not changed.
 
-A page that renews itself sends the digest of what it has. The compressed body has a random length, so that
-the length tells nothing about secrets in the page (the BREACH attack), as with Django's GZipMiddleware.
+Such a page sends the digest of its content. The compressed body has a random length, as with Django's
+GZipMiddleware, so that the length reveals no secret in the page (the BREACH attack).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def reduce_size(response: Response, csrf_token: str) -> Response:
 
 
 def compressed(body: bytes, padding: int) -> bytes:
-    """Return a body as gzip, with a file name of `padding` bytes in its header, which receivers ignore."""
+    """Return a body in gzip. Its header has a file name of `padding` bytes, which browsers ignore."""
     target = io.BytesIO()
     with gzip.GzipFile(
         filename="a" * padding, mode="wb", compresslevel=LEVEL, fileobj=target, mtime=0

@@ -1,7 +1,7 @@
-"""The headers that every response carries.
+"""The security headers that all responses have.
 
-A response that needs another value sets it first, as the dashboard's pages do. HSTS is left to the proxy that
-terminates TLS.
+A value that a response has already set, as the pages of the dashboard do, is not replaced. The proxy that
+terminates TLS adds HSTS.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from flask import Response
     from werkzeug.datastructures import Headers
 
-# The responses are data. A browser that opens one must show it as text, load nothing for it, not frame it,
-# keep no copy, and not disclose its address, which may contain a url_key.
+# Most responses are data. A browser must show them as text, load nothing for them, not frame or cache them,
+# and not disclose their address, which may contain a url_key.
 ANSWER_HEADERS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "X-Content-Type-Options": "nosniff",
@@ -26,25 +26,25 @@ ANSWER_HEADERS: Final[Mapping[str, str]] = MappingProxyType(
         "X-Frame-Options": "DENY",
         "Cross-Origin-Resource-Policy": "same-origin",
         "Cache-Control": "no-store",
-        # Otherwise the server adds its own name.
+        # Without it, granian adds its own name.
         "Server": "ringback",
     }
 )
 
 
 def missing(there: Iterable[str]) -> list[tuple[str, str]]:
-    """Return the headers whose names are not in `there`."""
+    """Return the security headers whose names are not in `there`."""
     names = {name.lower() for name in there}
     return [(name, value) for name, value in ANSWER_HEADERS.items() if name.lower() not in names]
 
 
 def complete(headers: Headers) -> None:
-    """Add the headers that are not set."""
+    """Add the security headers that are not set."""
     for name, value in missing(name for name, _ in headers):
         headers.add(name, value)
 
 
 def after_request(response: Response) -> Response:
-    """Add the missing headers to a response, for Flask's `after_request`."""
+    """Add the missing security headers to a response. A function for Flask's `after_request`."""
     complete(response.headers)
     return response

@@ -33,16 +33,17 @@ class WholeResponse:
 
 
 def raw_path(scope: Scope) -> bytes:
-    """Return the path of a request undecoded."""
+    """Return the percent-encoded path of a request."""
     path: bytes = scope["raw_path"] or scope["path"].encode()
     return path
 
 
 def wsgi_environ(scope: Scope, body: bytes) -> dict[str, Any]:
-    """Return the environ of a request (PEP 3333), with the undecoded path as `RAW_URI`.
+    """Return the WSGI environ of a request (PEP 3333). `RAW_URI` is its percent-encoded target.
 
-    The values of a repeated header are joined with a comma (RFC 9110, 5.3). A header with `_` in its name is
-    dropped: in an environ `X_Signature` equals `X-Signature`, and a proxy removes or sets only the latter.
+    Values of a repeated header are joined with a comma (RFC 9110, 5.3). Headers with `_` in their name are
+    dropped: in an environ, `X_Signature` cannot be distinguished from `X-Signature`, and proxies check only
+    the latter.
     """
     raw = raw_path(scope)
     query: bytes = scope["query_string"]
@@ -77,7 +78,7 @@ def wsgi_environ(scope: Scope, body: bytes) -> dict[str, Any]:
 
 
 def run(app: WSGIApplication, environ: dict[str, Any]) -> WholeResponse:
-    """Return the response of an application. Raise its exceptions."""
+    """Call a WSGI application and return its whole response. Exceptions are passed on."""
     started: list[tuple[str, list[tuple[str, str]]]] = []
 
     def start_response(
@@ -100,7 +101,7 @@ def run(app: WSGIApplication, environ: dict[str, Any]) -> WholeResponse:
 
 
 def of_flask(response: Response) -> WholeResponse:
-    """Return a Flask response as a WholeResponse, with the headers that every response carries."""
+    """Return a Flask response as a WholeResponse, with the security headers."""
     security_headers.complete(response.headers)
     return WholeResponse(response.status_code, _encoded(response.headers.items()), response.get_data())
 

@@ -101,13 +101,13 @@ def test_a_role_that_is_not_enough_is_told_which_would_be(services, with_view):
     with_view(raising(AssertionError, least="admin"))
     answer = Pages(services, "operator").get("/try")
     assert answer.status_code == 403
-    assert "It takes the role admin." in answer.text
+    assert "The role admin is required." in answer.text
 
 
 @pytest.mark.parametrize(
     ("error", "status", "words"),
     [
-        (UnknownError("no such recall"), 404, "it was purged"),
+        (UnknownError("no such recall"), 404, "it was deleted after its retention"),
         (ConflictError("accepted", "x"), 409, "the recall is now: accepted"),
         (StoreAwayError("x"), 503, "The store is away"),
     ],

@@ -215,7 +215,7 @@ def test_an_account_shows_which_numbers_it_dials(tmp_path, store):
 def test_an_account_that_there_is_not_says_so(services):
     answer = Pages(services).get("/accounts/medellin")
     assert answer.status_code == 404
-    assert "There is nothing under this name" in answer.text
+    assert "There is no record with this id" in answer.text
 
 
 def test_accounts_on_one_token_name_each_other(tmp_path, store):

@@ -51,7 +51,7 @@ def test_the_list_shows_what_came_and_what_was_refused_with_the_reason(services)
     refuse_a_stale_one(services)
     page = Pages(services).get("/deliveries")
     assert told["delivery"] in page.text
-    assert "s before it arrived; 300 s are allowed." in text_of(page)
+    assert "s before the arrival; at most 300 s are allowed." in text_of(page)
 
 
 def test_filters_are_in_the_address(services):

@@ -257,7 +257,7 @@ def test_a_store_that_does_not_answer_changes_nothing(tmp_path, start_valkey):
     server.kill()
     installation.look(SETTINGS_SECONDS)
     assert installation.services.durability.problem is None
-    assert installation.ready().json["store"]["why"] == "it does not answer"
+    assert installation.ready().json["store"]["why"] == "the store does not respond"
 
 
 def test_an_unsafe_store_begins_an_alert_and_a_safe_one_ends_it(installation, tmp_path):

@@ -43,7 +43,7 @@ from support.doc_pages import (
 )
 
 # It only says where else to look.
-NOT_EXPLAINED = "Too many were refused at that moment to look into each."
+NOT_EXPLAINED = "Too many deliveries were rejected at that time to find the cause of each."
 
 
 # --- keys ----------------------------------------------------------------------------

@@ -26,28 +26,28 @@ if TYPE_CHECKING:
     Work = Callable[[Any, Any], Any]
 
 DONE, FAILED, OVERRAN, CANCELLED = "done", "failed", "overran", "cancelled"
-"""How a piece of work ended. DONE has a value, FAILED the name of an error."""
+"""The outcomes of a task. DONE comes with its result, FAILED with the name of the exception."""
 CANCEL: Final = None
-"""The message that ends the present work."""
+"""The message that cancels the running task."""
 
-# Webhooks are more urgent.
+# Webhooks have priority.
 NICENESS: Final = 10
 _PIECE_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of one piece of work: seconds of wall-clock time, and bytes that it may allocate."""
+    """The limits of a task: wall-clock seconds, and bytes of memory that it may allocate."""
 
     seconds: float
     memory_bytes: int
 
 
 def serve(work: Mapping[str, Work], prepare: Callable[[Any], Any]) -> None:
-    """Do the work of the standard input, until it ends.
+    """Run the tasks that arrive on standard input, until it is closed.
 
-    `prepare` makes the first argument of all later work from a value. It runs without limits. All values are
-    JSON values.
+    `work` maps names to functions. `prepare` makes their first argument from a message of the parent, and
+    runs without limits. Arguments and results are JSON values.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C of the terminal; the parent decides
     os.nice(NICENESS)
@@ -74,7 +74,7 @@ def serve(work: Mapping[str, Work], prepare: Callable[[Any], Any]) -> None:
 
 
 def _isolated(requests: int, limits: Limits, run: Callable[[], Any]) -> bytes:
-    """Return the frame of the result of `run` in a forked process. Raise EOFError if the parent has ended."""
+    """Call `run` in a forked process. Return the frame of its result. Raise EOFError if the parent ended."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -99,7 +99,7 @@ def _limit(limits: Limits) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    # Not on macOS, which has no /proc and ignores the limit.
+    # macOS has no /proc and ignores the limit.
     with suppress(OSError, ValueError):
         pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
         most = pages * resource.getpagesize() + limits.memory_bytes
@@ -114,7 +114,7 @@ def _result(run: Callable[[], Any]) -> bytes:
 
 
 def _collected(reader: int, requests: int, until: float) -> bytes:
-    """Return the frame that the forked process writes, or the frame of how it ended without one."""
+    """Return the frame that the forked process writes. If it writes none, return the frame of its outcome."""
     frame = bytearray()
     while True:
         ready, _, _ = select.select([reader, requests], [], [], max(0.0, until - time.monotonic()))

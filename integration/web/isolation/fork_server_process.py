@@ -33,7 +33,7 @@ _log = structlog.get_logger("ringback.web")
 
 # The fork server kills its work in time. If it does not answer for this long after that, it hangs.
 GRACE_SECONDS: Final = 10.0
-# It loads its code and prepares thousands of routes.
+# The helper loads its code and compiles thousands of routes.
 PREPARE_SECONDS: Final = 60.0
 END_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 0.1
@@ -71,7 +71,7 @@ class ForkServerProcess:
     def start(self) -> None:
         """Start the fork server, if there is none. It loads its code in the background.
 
-        Only the next work replaces one that has ended: the present one may still use its descriptors.
+        A helper that has ended is replaced by the next task, because the current one may use its descriptors.
         """
         with self._starting:
             if self._running is None:
@@ -111,7 +111,7 @@ class ForkServerProcess:
         if process.stdin is not None:
             process.stdin.close()
         try:
-            # It kills its work first.
+            # The helper first kills its task.
             process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
@@ -160,7 +160,7 @@ class WorkPlace:
         self._place = place
 
     def run(self, work: str, value: Any, limits: Limits, prepare: Preparation) -> Any:
-        """Return the result of a piece of work on JSON values.
+        """Run the task named `work` on a JSON value, and return its result.
 
         Raise WorkOverranError if it was killed after `limits.seconds`, ClientLeftError if it was killed
         because the client left, WorkFailedError if it failed, and ForkServerFailedError if the server did.
@@ -178,9 +178,9 @@ class WorkPlace:
         if ended == DONE:
             return result
         if ended == CANCELLED:
-            raise ClientLeftError("the client has left")
+            raise ClientLeftError("the client closed the connection")
         if ended == OVERRAN:
-            _log.warning("work was killed, because it took too long", work=work, seconds=limits.seconds)
+            _log.warning("a task was killed at its time limit", work=work, seconds=limits.seconds)
             raise WorkOverranError(limits.seconds)
         raise WorkFailedError(str(result))
 
@@ -199,7 +199,7 @@ class _Wait:
         self._cancelled = False
 
     def longer(self, seconds: float) -> None:
-        """Wait for so many seconds more."""
+        """Extend the total waiting time."""
         self._until += seconds
 
     def until_writable(self) -> None:

@@ -15,23 +15,23 @@ _PIECE_BYTES: Final = 64 * 1024
 
 
 def frame_of(value: Any) -> bytes:
-    """Return a message. Raise ValueError if it is too large."""
-    # The standard library writes any text in ASCII, also half a pair of surrogates.
+    """Return a JSON value as a message. Raise ValueError if it exceeds MAX_FRAME_BYTES."""
+    # orjson rejects lone surrogates; the standard library escapes them.
     body = json.dumps(value, separators=(",", ":")).encode("ascii")
     if len(body) > MAX_FRAME_BYTES:
-        raise ValueError(f"a message of {len(body)} bytes")
+        raise ValueError(f"the message has {len(body)} bytes; the limit is {MAX_FRAME_BYTES}")
     return len(body).to_bytes(_LENGTH_BYTES, "big") + body
 
 
 def is_whole(frame: bytes) -> bool:
-    """Return whether this is one complete message."""
+    """Return True if `frame` is one complete message."""
     return int.from_bytes(frame[:_LENGTH_BYTES], "big") == len(frame) - _LENGTH_BYTES
 
 
 def write_whole(descriptor: int, message: bytes, wait: Callable[[], object] | None = None) -> None:
-    """Write a message. Raise OSError if the reader has ended.
+    """Write a message. Raise OSError if the other process has ended.
 
-    `wait` is called before each write to a descriptor that does not block, and may raise.
+    `wait` is called before each write, for a descriptor that does not block. Its exceptions are passed on.
     """
     rest = memoryview(message)
     while rest:
@@ -41,13 +41,14 @@ def write_whole(descriptor: int, message: bytes, wait: Callable[[], object] | No
 
 
 def read_frame(descriptor: int, wait: Callable[[], object] | None = None) -> Any:
-    """Return the next message. Raise EOFError if the writer has ended, ValueError if it is no message.
+    """Return the value of the next message.
 
-    `wait` is called before each read, and may raise.
+    Raise EOFError if the other process has ended, and ValueError if the message is not valid. `wait` is
+    called before each read; its exceptions are passed on.
     """
     length = int.from_bytes(_read(descriptor, _LENGTH_BYTES, wait), "big")
     if length > MAX_FRAME_BYTES:
-        raise ValueError(f"a message of {length} bytes")
+        raise ValueError(f"the message has {length} bytes; the limit is {MAX_FRAME_BYTES}")
     return json.loads(_read(descriptor, length, wait))
 
 

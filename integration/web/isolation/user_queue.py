@@ -1,4 +1,4 @@
-"""Decides whose work is next: one piece at a time, users alternate, few waiting."""
+"""The queue for the helper: one user at a time, users alternate, and few may wait."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
 MOST_OF_A_USER: Final = 2
-# Each occupies a thread of the dashboard, which has eight.
+# Each occupies one of the eight threads of the dashboard.
 MOST_OF_ALL: Final = 4
-# One is kept for those who may change something.
+# One slot is reserved for users who may make changes.
 MOST_OF_VIEWERS: Final = MOST_OF_ALL - 1
 _LOOK_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A user or API key whose request waits for work. `left` is set when the client closes its connection."""
+    """The user or API key of a request. `left` is set when the client closes its connection."""
 
     name: str
     left: threading.Event = field(default_factory=threading.Event)
@@ -32,13 +32,13 @@ class Caller:
 
     @classmethod
     def of(cls, name: str, environ: WSGIEnvironment, *, is_viewer: bool = False) -> Caller:
-        """Return the caller of a request. Only the ASGI bridge reports that a client has left."""
+        """Return the caller of a request. `left` is never set outside of the ASGI bridge."""
         return cls(name, environ.get(CLIENT_LEFT) or threading.Event(), is_viewer)
 
     def require_present(self) -> None:
         """Raise ClientLeftError if the client has left."""
         if self.left.is_set():
-            raise ClientLeftError("the client has left")
+            raise ClientLeftError("the client closed the connection")
 
 
 class Place:

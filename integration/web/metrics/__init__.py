@@ -1,7 +1,7 @@
 """The Prometheus metrics: the counters of all processes and the state of the store.
 
-Labels are configured names or fixed words: never a token, a customer, a number or anything chosen by an
-unverified sender. With very many accounts only those that need attention have series of their own.
+Labels are configured names or fixed words, never personal data, secrets or values of an unverified sender.
+With many accounts, only those that need attention have their own series.
 """
 
 from integration.web.metrics.collector import StoreCollector, registry

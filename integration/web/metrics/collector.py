@@ -1,4 +1,4 @@
-"""Collects the metrics for `/metrics` on request. A store that is away is a value, not an error."""
+"""Collects the metrics of `/metrics` on request. If the store is away, `ringback_store_up` is 0."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ if TYPE_CHECKING:
 
     from integration.services.container import Services
 
-# The creation times of counters are of no use to operators, and would double the size.
+# Creation times of counters would double the size of the response.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class StoreCollector(Collector):
-    """Reads the store on each collection."""
+    """A Prometheus collector that reads the store on each request."""
 
     def __init__(self, services: Services, store_answers: Callable[[], bool]) -> None:
         self._services = services
         self._store_answers = store_answers
 
     def describe(self) -> Iterable[Metric]:
-        """Return nothing, so that the registration does not read the store."""
+        """Return no metrics. Otherwise the registration would read the store."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """Yield all metrics. Those of the store are left out while it does not answer."""
+        """Yield all metrics, without those of the store while it does not respond."""
         fault = self._services.configuration.watch.fault
         faults = 0 if fault is None else len(fault.faults)
-        yield gauge("ringback_config_faults", "Faults of the configuration as the files are now.", faults)
+        yield gauge("ringback_config_faults", "Faults in the current configuration files.", faults)
         pending = int(self._services.configuration.pending is not None)
-        yield gauge("ringback_config_pending", "1 while a change of the configuration is pending.", pending)
+        yield gauge("ringback_config_pending", "1 if a change of the configuration is pending.", pending)
         yield _build()
         yield self._unsaved()
         figures = self._figures()
-        yield gauge("ringback_store_up", "1 when the store answers.", int(figures is not None))
+        yield gauge("ringback_store_up", "1 if the store responds.", int(figures is not None))
         if figures is not None:
             yield from of_figures(figures)
             yield from of_counts(figures.counts)
 
     def _unsaved(self) -> Metric:
-        words = "Lost deliveries that the process which answers has counted and not yet written to the store."
+        words = "Lost deliveries counted by the process that responds and not yet written to the store."
         metric = GaugeMetricFamily("ringback_deliveries_lost_unsaved", words, labels=("source",))
         losses = dict.fromkeys(lossy_sources(self._services.config), 0)
         losses |= self._services.counter_flusher.unsaved_losses()
@@ -70,13 +70,17 @@ class StoreCollector(Collector):
 
 def _build() -> Metric:
     labels = {"version": metadata.version("ringback"), "python": platform.python_version()}
-    info = GaugeMetricFamily("ringback_build_info", "The versions that this web runs.", labels=tuple(labels))
+    info = GaugeMetricFamily(
+        "ringback_build_info",
+        "The versions of Ringback and Python in this web process.",
+        labels=tuple(labels),
+    )
     info.add_metric(tuple(labels.values()), 1)
     return info
 
 
 def registry(services: Services, store_answers: Callable[[], bool]) -> CollectorRegistry:
-    """Return the registry of `/metrics`."""
+    """Return a registry with the collector of `/metrics`."""
     collectors = CollectorRegistry(auto_describe=False)
     collectors.register(StoreCollector(services, store_answers))
     return collectors

@@ -1,4 +1,4 @@
-"""The store's counts as counters and histograms. telemetry.counters and the Lua script write them."""
+"""Counters and histograms from the counts that `telemetry.counters` and the Lua script write."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EVENT_OUTCOMES: Final = ("recall", "cancel", "parked", "pending", "ignored")
 
 @dataclass(frozen=True, slots=True)
 class CounterShape:
-    """The metric of a family of counts."""
+    """The name, help text and labels of the metric of a family of counts."""
 
     metric: str
     words: str
@@ -26,40 +26,38 @@ class CounterShape:
 
 
 COUNTED: Final = {
-    "deliveries": CounterShape(
-        "ringback_deliveries", "Deliveries answered, by result.", ("source", "result")
-    ),
+    "deliveries": CounterShape("ringback_deliveries", "Deliveries by result.", ("source", "result")),
     "lost": CounterShape(
         "ringback_deliveries_lost",
-        "Deliveries that were not stored and that their sender does not send again, by result.",
+        "Deliveries that were not stored and whose sender does not retry, by result.",
         ("source", "result"),
     ),
     "events": CounterShape(
         "ringback_events",
-        "Events received, by what they became; route is empty if no route took the event.",
+        "Events by outcome. The label route is empty if no route matched.",
         ("source", "what", "route"),
     ),
     "admitted": CounterShape("ringback_recalls_admitted", "Recalls admitted.", ("source",)),
     "ended": CounterShape("ringback_recalls_ended", "Recalls that reached a final state.", ("state",)),
     "pushes": CounterShape(
-        "ringback_pushes", "Calls to wolkvox, by the verdict on the answer.", ("verdict",)
+        "ringback_pushes", "Calls to wolkvox, by the verdict on the response.", ("verdict",)
     ),
     "cancel too late": CounterShape(
         "ringback_cancels_too_late", "Cancellations that came after wolkvox had accepted the recall."
     ),
     "wake_ups": CounterShape(
         "ringback_wake_ups",
-        "Wake-ups published, and those that failed because the broker was away.",
+        "Wake-ups that were published, and that failed because the broker was away.",
         ("what",),
     ),
     "drains": CounterShape(
         "ringback_drains",
-        "Drains that a wake-up began, and drains that the sweep began because a wake-up was not taken.",
+        "Drains started by a wake-up, and by the sweep because no worker took the wake-up.",
         ("by",),
     ),
     "epochs": CounterShape(
         "ringback_store_epochs_lost",
-        "Losses of the data of the store that were found, by how they happened.",
+        "Detected losses of data of the store, by cause.",
         ("how",),
     ),
     "alert messages": CounterShape(
@@ -67,24 +65,24 @@ COUNTED: Final = {
     ),
 }
 TIMED: Final = {
-    counters.ADMIT: ("ringback_admit_seconds", "From the arrival of a delivery to its answer."),
-    counters.PUSH: ("ringback_push_seconds", "How long a call to wolkvox took."),
+    counters.ADMIT: ("ringback_admit_seconds", "Time from the arrival of a delivery to its response."),
+    counters.PUSH: ("ringback_push_seconds", "Duration of a call to wolkvox."),
     counters.GAP: (
         "ringback_queue_gap_seconds",
-        "From an answer of wolkvox to the next call of the same queue, within a drain.",
+        "Time from a response of wolkvox to the next call of the same queue in a drain.",
     ),
-    counters.SWEEP: ("ringback_sweep_seconds", "How long a sweep for due queues and lookups took."),
-    counters.SWEEP_LAG: ("ringback_sweep_lag_seconds", "How much later than planned a sweep began."),
+    counters.SWEEP: ("ringback_sweep_seconds", "Duration of a sweep for due queues and lookups."),
+    counters.SWEEP_LAG: ("ringback_sweep_lag_seconds", "Delay of the start of a sweep."),
 }
 
 
 def of_counts(counts: Mapping[str, int]) -> Iterator[Metric]:
-    """Yield the counts as metrics, without those unknown to this version."""
+    """Yield the metrics of the counts. Counts that this version does not know are left out."""
     families: dict[str, list[tuple[tuple[str, ...], int]]] = defaultdict(list)
     for name, value in counts.items():
         family, _, rest = name.partition(":")
         shape = COUNTED.get(family)
-        # A family without labels is the sum over them, which Prometheus computes itself.
+        # The store also counts the sum of a family; Prometheus computes it from the labels.
         if shape is not None and bool(shape.labels) == bool(rest) and family != "admitted":
             families[family].append((_labels(family, rest, len(shape.labels)), value))
     families["admitted"] = _admitted(families["events"])
@@ -98,7 +96,7 @@ def of_counts(counts: Mapping[str, int]) -> Iterator[Metric]:
 
 
 def _admitted(events: Iterable[tuple[tuple[str, ...], int]]) -> list[tuple[tuple[str, ...], int]]:
-    """Return the admitted recalls by source: the events that became recalls."""
+    """Return the number of events that became recalls, by source."""
     recalls: Counter[str] = Counter()
     for (source, what, _route), value in events:
         if what == "recall":
@@ -111,12 +109,12 @@ def _labels(family: str, rest: str, number: int) -> tuple[str, ...]:
         return ()
     if family == "events":
         return _event_labels(rest)
-    # The first label may contain a colon (a source "api:NAME"), the last never does.
+    # The first label may contain a colon (the source "api:NAME"), the others do not.
     return tuple(rest.rsplit(":", number - 1))
 
 
 def _event_labels(rest: str) -> tuple[str, ...]:
-    """Split SOURCE:WHAT or SOURCE:WHAT:ROUTE, where a source may be "api:NAME" and a route any text."""
+    """Return the parts of "SOURCE:WHAT" or "SOURCE:WHAT:ROUTE". The source may be "api:NAME"."""
     parts = rest.split(":")
     at = 2 if parts[0] == "api" and len(parts) > 2 and parts[2] in EVENT_OUTCOMES else 1  # noqa: PLR2004 (api:NAME)
     return ":".join(parts[:at]), parts[at] if at < len(parts) else "", ":".join(parts[at + 1 :])

@@ -1,4 +1,4 @@
-"""Reads the store's figures for `/metrics`."""
+"""Reads the figures for `/metrics` from the store."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """The store's figures at one time, for all processes."""
+    """The figures in the store at one time: counts of all processes, queues, sources and memory."""
 
     counts: Mapping[str, int]
     accounts: list[AccountView]
@@ -45,7 +45,7 @@ class Figures:
 
 
 def read_figures(services: Services) -> Figures:
-    """Return the store's figures. Raise StoreAwayError."""
+    """Return the figures in the store. Raise StoreAwayError."""
     store = services.store
 
     def commands(pipe: Any) -> None:
@@ -74,17 +74,20 @@ def read_figures(services: Services) -> Figures:
 
 
 def _no_losses(config: Config) -> dict[str, int]:
-    """Return zeros for the sources that may lose deliveries: a rule on an increase misses a new series."""
+    """Return zero counts for the sources that may lose deliveries.
+
+    Prometheus' `increase()` ignores the first value of a series.
+    """
     return {f"lost:{name}:{result}": 0 for name in lossy_sources(config) for result in TO_SEND_AGAIN}
 
 
 def lossy_sources(config: Config) -> list[str]:
-    """Return the names of the sources whose sender does not send again."""
+    """Return the names of the sources whose sender does not retry."""
     return [name for name, source in config.sources.items() if not source.resends]
 
 
 def memory_of(services: Services) -> dict[str, int]:
-    """Return the store's memory use in bytes, nothing if the store does not report it."""
+    """Return `used_memory` and `maxmemory` of the store in bytes, as far as it reports them."""
     try:
         info = services.store.client.info("memory")
     except (RedisError, OSError):

@@ -1,7 +1,7 @@
 """Gauges of recalls, queues, accounts and sources.
 
-Up to MOST_ACCOUNTS accounts have series of their own. If there are more, those that need attention are
-preferred: stopped, paused or waiting, with the oldest recalls, with dead ones, or with the least quota left.
+At most MOST_ACCOUNTS accounts have their own series. Accounts that need attention come first: those that are
+stopped, paused or waiting, and those with the oldest recalls, with dead recalls or with the least quota left.
 `ringback_queues` and `ringback_recalls` always count all of them.
 """
 
@@ -30,11 +30,11 @@ MOST_ACCOUNTS: Final = 500
 
 def of_figures(figures: Figures) -> Iterator[Metric]:
     """Yield the gauges of the store's state."""
-    yield gauge("ringback_parked_events", "Parked events: they could not be mapped.", figures.parked)
+    yield gauge("ringback_parked_events", "Events that could not be mapped.", figures.parked)
     yield gauge("ringback_lookups_waiting", "Deliveries that wait for a lookup.", figures.lookups_waiting)
     yield gauge(
         "ringback_due_lag_seconds",
-        "For how long the queue that is due longest has been waiting for a worker.",
+        "Longest time that a due queue has waited for a worker.",
         figures.due_lag_seconds,
     )
     recalls = GaugeMetricFamily("ringback_recalls", "Recalls in the store, by state.", labels=("state",))
@@ -66,30 +66,28 @@ def _by_name(name: str, words: str, label: str) -> GaugeMetricFamily:
 
 def _of_memory(memory: Mapping[str, int]) -> Iterator[Metric]:
     if "used_memory" in memory:
-        yield gauge("ringback_store_memory_bytes", "Memory that the store uses.", memory["used_memory"])
+        yield gauge("ringback_store_memory_bytes", "Memory used by the store.", memory["used_memory"])
         yield gauge(
             "ringback_store_memory_limit_bytes",
-            "Memory that the store may use; 0 when it has no limit.",
+            "Memory limit of the store; 0 if it has none.",
             memory.get("maxmemory", 0),
         )
 
 
 def of_accounts(views: Sequence[AccountView], forecasts: Mapping[str, Forecast]) -> Iterator[Metric]:
-    """Yield the gauges of queues: counts of all, and series of those that need attention."""
+    """Yield the gauges of queues: totals, and series for the accounts that `in_need_first` puts first."""
     states = Counter(view.state for view in views)
-    queues = GaugeMetricFamily("ringback_queues", "Accounts whose queue is in a state.", labels=("state",))
+    queues = GaugeMetricFamily("ringback_queues", "Accounts by the state of their queue.", labels=("state",))
     for state in QUEUE_STATES:
         queues.add_metric((state,), states[state])
     yield queues
     at_risk = sum(forecast.at_risk for forecast in forecasts.values())
-    yield gauge(
-        "ringback_dates_at_risk", "Queued recalls whose date cannot be kept at the present rate.", at_risk
-    )
+    yield gauge("ringback_dates_at_risk", "Queued recalls that will be late at the current rate.", at_risk)
     most_urgent = in_need_first(views)[:MOST_ACCOUNTS]
     yield from _account_metrics(most_urgent)
     risk = _by_name(
         "ringback_account_dates_at_risk",
-        "Queued recalls of an account whose date cannot be kept at the present rate.",
+        "Queued recalls of an account that will be late at the current rate.",
         "account",
     )
     for view in most_urgent:
@@ -98,7 +96,7 @@ def of_accounts(views: Sequence[AccountView], forecasts: Mapping[str, Forecast])
 
 
 def in_need_first(views: Iterable[AccountView]) -> list[AccountView]:
-    """Return the accounts sorted by their need for attention, the greatest first."""
+    """Return the accounts, those that need attention most first."""
     return sorted(views, key=_need, reverse=True)
 
 
@@ -109,13 +107,19 @@ def _need(view: AccountView) -> tuple[float, ...]:
 
 def _account_metrics(views: Iterable[AccountView]) -> Iterator[Metric]:
     state = GaugeMetricFamily(
-        "ringback_queue_state", "1 for the state that an account's queue is in.", labels=("account", "state")
+        "ringback_queue_state",
+        "1 for the current state of the queue of an account.",
+        labels=("account", "state"),
     )
     gauges = {
-        "queued": _by_name("ringback_recalls_queued", "Recalls that wait for their push.", "account"),
+        "queued": _by_name("ringback_recalls_queued", "Queued recalls of an account.", "account"),
         "dead": _by_name("ringback_recalls_dead", "Recalls that wolkvox refused.", "account"),
-        "pushed_today": _by_name("ringback_pushed_today", "Calls made in the quota's day.", "account"),
-        "daily_limit": _by_name("ringback_daily_limit", "Calls allowed in the quota's day.", "account"),
+        "pushed_today": _by_name(
+            "ringback_pushed_today", "Calls to wolkvox since the daily limit was reset.", "account"
+        ),
+        "daily_limit": _by_name(
+            "ringback_daily_limit", "Calls to wolkvox that the daily limit allows.", "account"
+        ),
         "oldest_seconds": _by_name(
             "ringback_oldest_queued_seconds", "Age of the oldest queued recall.", "account"
         ),
@@ -134,7 +138,7 @@ def _account_metrics(views: Iterable[AccountView]) -> Iterator[Metric]:
 def _of_sources(figures: Figures) -> Iterator[Metric]:
     taken = _by_name(
         "ringback_source_last_taken_timestamp_seconds",
-        "When the latest delivery of a source was taken; absent before the first one.",
+        "Time of the latest stored delivery of a source; absent before the first one.",
         "source",
     )
     for name, source in figures.sources.items():
@@ -149,7 +153,7 @@ def _of_lookups(figures: Figures) -> Iterator[Metric]:
     )
     failing = GaugeMetricFamily(
         "ringback_lookup_failing",
-        "1 for the reason why the lookups of a source fail.",
+        "1 for the reason for which lookups of a source fail.",
         labels=("source", "reason"),
     )
     for name, status in figures.lookups.items():
@@ -163,12 +167,14 @@ def _of_lookups(figures: Figures) -> Iterator[Metric]:
 def _of_processes(processes: Sequence[Process]) -> Iterator[Metric]:
     kinds = Counter(process.kind for process in processes)
     seen = GaugeMetricFamily(
-        "ringback_processes", "Webs and workers seen in the last 15 seconds.", labels=("kind",)
+        "ringback_processes",
+        "Web and worker processes that reported in the last 15 seconds.",
+        labels=("kind",),
     )
     for kind in ("web", "worker"):
         seen.add_metric((kind,), kinds[kind])
     yield seen
     stalled = sum(process.stalled_since is not None for process in processes)
     yield gauge(
-        "ringback_workers_stalled", "Workers that take no wake-ups although some are published.", stalled
+        "ringback_workers_stalled", "Workers that receive no wake-ups although some are published.", stalled
     )
