@@ -1,4 +1,4 @@
-"""Client address of a request, and checks for paths of the dashboard."""
+"""The client address of a request, and checks of paths."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def client_address(settings: DashboardSettings) -> str:
 
 
 def local_address(text: str | None) -> str:
-    """Return `text` if it is a path of the dashboard, else `/`. Prevents open redirects."""
+    """Return `text` if it is a path of the dashboard, otherwise `/`. This prevents open redirects."""
     if not text or not text.startswith("/") or text.startswith(("//", "/\\")) or not text.isprintable():
         return "/"
     parts = urlsplit(text)

@@ -53,7 +53,7 @@ def page(template: str, *, status: int = 200, **values: Any) -> Response:
 
 
 def flash_message(words: str, kind: FlashKind = "done") -> None:
-    """Flash a message, shown on the next page or part."""
+    """Store a message that the next page or part shows."""
     flash(words, kind)
 
 
@@ -67,6 +67,6 @@ def back_to(address: str) -> ResponseReturnValue:
 
 
 def failure(status: int, title: str, words: str, hint: str = "") -> Response:
-    """Return an error page. `hint` states what the user can do."""
+    """Return an error page. `hint` is the text on what the user can do."""
     template = "failure_words.html" if is_htmx_request() else "failure.html"
     return page(template, status=status, title=title, words=words, hint=hint)

@@ -97,7 +97,7 @@ def test_the_page_asks_links_and_audits(installation):
     pages = Pages(installation.services)
     local = AT.astimezone(installation.services.config.accounts["bogota"].timezone)
     refused = pages.post(f"/recalls/{old}/again", {"at": "not a time"})
-    assert "Not asked again" in text_of(refused)
+    assert "Not requested" in text_of(refused)
     answer = pages.post(f"/recalls/{old}/again", {"at": local.strftime("%Y-%m-%dT%H:%M")})
     assert "Asked for again. This is the new recall." in text_of(answer)
     (new,) = installation.recall(old).again_by

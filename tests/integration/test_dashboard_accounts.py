@@ -55,7 +55,7 @@ def test_all_quiet_is_said_when_there_is_nothing_to_do(services):
     text = Pages(services).get("/").text
     assert "All quiet." in text
     assert tile(text, "Oldest waiting") == "– nothing waits"
-    assert tile(text, "Queues held") == "0 all of them may push"
+    assert tile(text, "Queues held") == "0 all queues may push"
 
 
 def test_it_is_not_quiet_without_a_worker(services):
@@ -94,7 +94,7 @@ def test_all_that_a_stopped_queue_holds_is_at_risk_and_it_is_never_done(services
         installation.ask(f"8012345{hours}", hours=hours)
     services.accounts.pause("bogota", "x")
     text = Pages(services).get("/").text
-    assert tile(text, "Dates at risk").startswith("3 cannot be kept as things stand")
+    assert tile(text, "Dates at risk").startswith("3 will be late at the current rate")
     assert "done in" not in tile(text, "Queued")
 
 
@@ -223,7 +223,7 @@ def test_accounts_on_one_token_name_each_other(tmp_path, store):
     services = make_services(tmp_path, store, text)
     services.binding.bind()
     assert re.search(
-        r"On the same token.*/accounts/lima", Pages(services).get("/accounts/bogota").text, re.DOTALL
+        r"Accounts with the same token.*/accounts/lima", Pages(services).get("/accounts/bogota").text, re.DOTALL
     )
 
 

@@ -91,11 +91,11 @@ def test_a_refused_delivery_says_what_to_change(services):
     pages = Pages(services)
     place = re.search(r"/deliveries/refused/[^\"]+", pages.get("/deliveries").text)[0]
     told = text_of(pages.get(place))
-    assert "set the clocks" in told
-    assert "With this mended it would have been taken." in told
+    assert "synchronize the clocks" in told
+    assert "After this correction, the delivery would have been accepted." in told
     assert "x-hubspot-signature-v3" in told
     spanish = text_of(Pages(services, language="es").get(place))
-    assert "set the clocks" not in spanish
+    assert "synchronize the clocks" not in spanish
 
 
 @pytest.mark.parametrize("place", ["nonsense", "1-1.refused:hubspot", "1-1.refused:nowhere"])

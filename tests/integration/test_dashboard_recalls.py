@@ -202,7 +202,7 @@ def test_superseded_and_superseding_lead_to_each_other(installation):
     older, newer = installation.form(), installation.form()
     assert f'/recalls/{newer}"' in installation.get(f"/recalls/{older}")
     text = installation.get(f"/recalls/{newer}")
-    assert "It took the place of" in text
+    assert "Supersedes" in text
     assert f'/recalls/{older}"' in text
 
 
@@ -210,7 +210,7 @@ def test_retry_and_cancel_do_it_and_say_so(installation):
     recall = installation.dead()
     assert "Queued again." in installation.pages.post(f"/recalls/{recall}/retry").text
     assert installation.services.recalls.records.get(recall).reason == "retried by ana"
-    assert "Taken back" in installation.pages.post(f"/recalls/{recall}/cancel").text
+    assert "Cancelled; the recall" in installation.pages.post(f"/recalls/{recall}/cancel").text
     assert installation.services.recalls.records.get(recall).state is State.CANCELLED
     assert [what for _, what, _ in installation.audited()] == ["cancel", "retry"]
 
@@ -323,7 +323,7 @@ def test_a_running_job_can_be_stopped(installation):
     (job,) = installation.services.bulk_jobs.latest()
     assert "Stopped" in installation.pages.post(f"/jobs/{job.id}/stop").text
     assert installation.services.bulk_jobs.get(job.id).state == "stopped"
-    assert "had ended already" in installation.pages.post(f"/jobs/{job.id}/stop").text
+    assert "had already ended" in installation.pages.post(f"/jobs/{job.id}/stop").text
 
 
 @pytest.mark.parametrize("filters", [{}, {"state": "queued"}])

@@ -1,4 +1,4 @@
-"""Sessions of the dashboard, checked against the current configuration at every request.
+"""Sessions of the dashboard. Each request checks them against the current configuration.
 
 A session ends when it is idle or open for too long, on sign-out, and when its user is removed or gets
 another password or role. Automatic refreshes of a page do not count as activity.

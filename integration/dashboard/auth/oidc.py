@@ -85,11 +85,13 @@ class Provider:
             return step(services, oidc)
         except (OAuthError, JoseError) as error:
             log.warning("rejected the response of the identity provider", error=type(error).__name__)
-            return _sign_in_failed(_("What the provider sent does not fit, or came too late."))
+            return _sign_in_failed(
+                _("The response of the provider is not valid, or the sign-in took too long. Sign in again.")
+            )
         except _UNUSABLE_ANSWERS as error:
             log.error("the identity provider cannot be reached", error=type(error).__name__)
             return _sign_in_failed(
-                _("It cannot be reached, or answers in a way that is not understood."), 502
+                _("The provider cannot be reached, or its response is not valid. Try again later."), 502
             )
 
     def _lead(self, services: Services, oidc: Oidc) -> ResponseReturnValue:
@@ -109,7 +111,9 @@ class Provider:
         address = client_address(services.config.dashboard)
         if role is None:
             services.audit.note(name, "failed sign-in", address=address)
-            return _sign_in_failed(_("None of your groups has a role here. Ask whoever runs Ringback."))
+            return _sign_in_failed(
+                _("None of your groups has a role in Ringback. Ask the administrator of Ringback for access.")
+            )
         wanted = local_address(session.get(_NEXT))
         self._people.admit(name, role=role, mark=provider_fingerprint(oidc))
         services.audit.note(name, "sign-in", address=address)

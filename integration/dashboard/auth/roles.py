@@ -21,7 +21,7 @@ _ANYBODY: Final = "anybody"
 
 
 class Access(Protocol):
-    """Identifies the user of the current request."""
+    """Protocol of the session check: identifies the user of the current request."""
 
     def present(self) -> SignedInUser | None:
         """Return the user, or None if nobody is signed in. Raise StoreAwayError."""
@@ -62,7 +62,7 @@ def _mark(least: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
 
 
 def least_role(view: Callable[..., object]) -> Role | None:
-    """Return the required role of a view, or None for `@anybody`. Raise TypeError if the view has no mark."""
+    """Return the required role of a view, None for `@anybody`. Raise TypeError if no decorator set one."""
     marked = getattr(view, _MARK, None)
     if marked is None:
         raise TypeError(f"{view} declares no role: decorate it with @signed_in, @role(…) or @anybody")

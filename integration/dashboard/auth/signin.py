@@ -1,6 +1,6 @@
-"""Sign-in by name and password, and sign-out.
+"""Sign-in with name and password, and sign-out.
 
-A failed attempt gets the same response, after the same time, for an unknown name and a wrong password.
+An unknown name and a wrong password get the same response after the same time.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ class SignIn:
         address = client_address(services.config.dashboard)
         wait = self._throttle.wait(name, address)
         if wait is not None:
-            return form(services, 429, _("Too many tries. Try again in %(seconds)s s.", seconds=wait), wait)
+            return form(
+                services, 429, _("Too many attempts. Try again in %(seconds)s s.", seconds=wait), wait
+            )
         try:
             user = self._user(services, name, password)
         except BusyError:
@@ -86,7 +88,7 @@ class SignIn:
             )
         if user is None:
             self._note_failure(services, name, address)
-            return form(services, 401, _("Name and password do not fit."))
+            return form(services, 401, _("The name or the password is wrong. Check both and try again."))
         self._people.admit(user.name, role="", mark=user_fingerprint(user))
         services.audit.note(user.name, "sign-in", address=address)
         return redirect(local_address(request.form.get("next")), 303)

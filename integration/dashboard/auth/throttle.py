@@ -23,7 +23,7 @@ _IPV6_HOME: Final = 64
 
 
 class RateStore(Protocol):
-    """Counts events across all processes."""
+    """Protocol of a counter that all processes share, such as `integration.web.rate_limit.RateLimit`."""
 
     def over(self, name: str, per_minute: int) -> int | None:
         """Count one event. Return the seconds to wait if it exceeds the limit, else None.
@@ -33,7 +33,7 @@ class RateStore(Protocol):
 
 
 class Throttle:
-    """Counts sign-in attempts."""
+    """Limits sign-in attempts by name, by network and in total."""
 
     def __init__(self, rates: RateStore) -> None:
         self._rates = rates

@@ -1,1 +1,1 @@
-"""Charts of the dashboard, as values for templates."""
+"""Charts of the dashboard, computed as values for templates."""

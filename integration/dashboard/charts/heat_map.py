@@ -91,19 +91,19 @@ class HeatMap:
         return sum(slot.queued for slot in self._slots)
 
     def accepted(self) -> int:
-        """Return how many recalls are set in wolkvox for the present half hour and later ones."""
+        """Return the number of accepted recalls for the current half hour and later ones."""
         return sum(slot.accepted for slot in self._slots if slot.half_hour >= self._running)
 
     def past_due(self) -> int:
-        """Return how many recalls are queued for half hours that are over."""
+        """Return the number of recalls queued for half hours that have passed."""
         return sum(slot.queued for slot in self._slots if slot.half_hour < self._running)
 
     def beyond(self, last: date) -> int:
-        """Return how many recalls are planned for days after `last`."""
+        """Return the number of recalls planned for days after `last`."""
         return sum(_number(found) for day, found in self._by_day.items() if day > last)
 
     def by_day(self, days: int) -> list[HeatRow]:
-        """Return a row for each of `days` days, from today on."""
+        """Return a row for each of the next `days` days, beginning with today."""
         wanted = [self.today + timedelta(days=n) for n in range(days)]
         return self._rows([(day.isoformat(), day, self._by_day.get(day, [])) for day in wanted])
 

@@ -26,7 +26,7 @@ class PlotSeries:
 
     @property
     def total(self) -> float | None:
-        """The sum of the known values, or None if there are none."""
+        """Return the sum of the known values, or None if there are none."""
         known = [value for value in self.values if value is not None]
         return sum(known) if known else None
 
@@ -50,12 +50,12 @@ class Plot:
 
     @property
     def empty(self) -> bool:
-        """True if there is nothing to draw."""
+        """Return True if no series has a known value."""
         return not any(line.path for line in self.lines)
 
 
 def plot(*series: PlotSeries) -> Plot:
-    """Return a plot of several series on one scale."""
+    """Return a plot of several series on one scale, which begins at 0."""
     largest = max((v for each in series for v in each.values if v is not None), default=0.0)
     top = ceiling(largest)
     lines = tuple(PlotLine(each, *_paths(each.values, top)) for each in series)

@@ -41,24 +41,24 @@ def state_options() -> list[tuple[str, str]]:
 
 
 def queue_counts_text(queues: Mapping[str, int]) -> str:
-    """Return how many queues are stopped, paused and waiting, as text."""
+    """Return the numbers of stopped, paused and waiting queues as text."""
     parts = (
         ngettext("%(num)d stopped", "%(num)d stopped", queues["stopped"]) if queues["stopped"] else "",
         ngettext("%(num)d paused", "%(num)d paused", queues["paused"]) if queues["paused"] else "",
         ngettext("%(num)d waiting", "%(num)d waiting", queues["waiting"]) if queues["waiting"] else "",
     )
-    return ", ".join(words for words in parts if words) or _("all of them may push")
+    return ", ".join(words for words in parts if words) or _("all queues may push")
 
 
 def quota_label(quota: QuotaUse, zone: tzinfo) -> str:
-    """Return when the daily quota runs out and when it resets, as text."""
+    """Return a text on when the daily quota runs out and when it resets."""
     reset = clock_or_day(quota.resets_at, zone)
     if quota.share >= 1:
-        return str(_("used up; anew %(time)s", time=reset))
+        return str(_("used up; resets %(time)s", time=reset))
     if quota.out_at is not None:
         out = clock_or_day(quota.out_at, zone)
-        return str(_("used up about %(out)s as it goes; anew %(time)s", out=out, time=reset))
-    return str(_("enough as it goes; anew %(time)s", time=reset))
+        return str(_("used up about %(out)s at the current rate; resets %(time)s", out=out, time=reset))
+    return str(_("enough at the current rate; resets %(time)s", time=reset))
 
 
 def alert_label(alert: Alert) -> tuple[str, str]:

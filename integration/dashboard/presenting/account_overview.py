@@ -31,7 +31,7 @@ class QuotaUse:
 
     @property
     def share(self) -> float:
-        """The used share of the limit; 1.0 is all of it."""
+        """Return the used share of the limit, from 0.0 to 1.0 or more."""
         return self.used / self.limit
 
 
@@ -39,7 +39,8 @@ class QuotaUse:
 class AccountOverview:
     """All accounts together.
 
-    `drained_at` (aware) is when all queues are empty, or None if one of them is not emptied as things stand.
+    `drained_at` (aware) is when all queues are empty, or None if one of them never is
+    at the current rate.
     """
 
     queues: Mapping[str, int]
@@ -52,7 +53,7 @@ class AccountOverview:
 
     @property
     def tightest(self) -> QuotaUse | None:
-        """The quota that runs out first, else the one with the highest share."""
+        """Return the quota that runs out first. If none does, return the one with the highest share."""
         out = [quota for quota in self.quotas if quota.out_at is not None]
         if out:
             return min(out, key=lambda quota: (quota.out_at, quota.account))
@@ -60,7 +61,7 @@ class AccountOverview:
 
     @property
     def held(self) -> int:
-        """The number of accounts that are stopped, paused or waiting."""
+        """Return the number of accounts that are stopped, paused or waiting."""
         return sum(self.queues[state] for state in _HELD)
 
 

@@ -1,4 +1,4 @@
-"""Bodies as text that an operator edits: no byte changes but by the operator.
+"""Converts bodies to text for editing and back. Bytes that the operator does not edit stay the same.
 
 A browser sends every line end of a form as CRLF. `edited` gives the text those of the stored body.
 """
@@ -19,7 +19,7 @@ LONGEST_BYTES: Final = 50_000
 
 
 def why_not(headers: Mapping[str, str], raw: bytes) -> str:
-    """Return why a body cannot be edited as text without a silent change; "" if it can."""
+    """Return the reason why editing a body as text could change other bytes; "" if it could not."""
     content_type, reason = headers.get("content-type", ""), ""
     if content_type.strip().lower().startswith("multipart/"):
         reason = _("A multipart body cannot be edited here.")
@@ -41,13 +41,13 @@ def _is_utf8(raw: bytes) -> bool:
 
 
 def _has_invisible(text: str) -> bool:
-    """Return True for characters that are not shown as they are, and for line ends of several kinds."""
+    """Return True if a text has invisible characters or different kinds of line ends."""
     lines = _with_lf(text) if _line_end(text) else text
     return "\r" in lines or visible(lines) != lines
 
 
 def edited(raw: bytes, text: str) -> bytes:
-    """Return a text of a form as a body with the line ends of the stored one."""
+    """Return the text of a form as bytes, with the line ends of the stored body."""
     return _with_lf(text).replace("\n", _line_end(raw.decode("utf-8", "replace")) or "\n").encode()
 
 

@@ -48,7 +48,7 @@ def faulty_files(error: ConfigError | None) -> list[FaultyFile]:
 
 
 def problem_rows(services: Services, snapshot: AccountSnapshot) -> list[ProblemRow]:
-    """Return what requires attention now. Raise StoreAwayError."""
+    """Return the rows of the page "Requires attention" as of now. Raise StoreAwayError."""
     facts = read_facts(services, snapshot.moment, snapshot.views)
     found = all_matches(services.config, facts).values()
     problems = problems_found(found, services.alerts.problems(), snapshot.moment)
@@ -67,7 +67,7 @@ def open_problems(services: Services) -> int:
 
 
 def problem_label(problem: ActiveProblem) -> tuple[str, str]:
-    """Return what happened, and why or what to do."""
+    """Return the title and the text of a problem: what happened, why, and what to do."""
     return text_of(problem.kind, problem.subject, problem.values, language(), label_for)
 
 
@@ -77,7 +77,7 @@ def row_name(row: ProblemRow) -> str:
 
 
 def row_kind(row: ProblemRow) -> str:
-    """Return what a row is about: an account, a source, or nothing more for the installation."""
+    """Return the label of the kind of a row: account or source; "" for the installation."""
     words = {"account": _("Account"), "source": _("Source")}
     return str(words.get(row.id.partition(":")[0], ""))
 
@@ -89,7 +89,7 @@ def row_address(row: ProblemRow) -> str:
 
 
 def links_of(problem: ActiveProblem) -> Sequence[tuple[str, str]]:
-    """Return the pages on which a problem is looked into, as pairs of address and label."""
+    """Return links to the pages that help with a problem, as pairs of address and label."""
     name = problem.subject
     match problem.kind:
         case "dead-letters":

@@ -1,4 +1,4 @@
-"""Explanations of rejected deliveries: the cause, and what to change in ringback.toml or the CRM.
+"""Explanations of rejected deliveries: the cause, and the correction in ringback.toml or the CRM.
 
 Every cause of `integration.webhooks.diagnosis` has an entry.
 """
@@ -212,7 +212,7 @@ STATUS: Final[Mapping[int, ReasonText]] = {
 
 
 def reason_text(cause: str, facts: Mapping[str, str]) -> ReasonText:
-    """Return the explanation of a cause with its values filled in. An unknown cause is returned as it is."""
+    """Return the explanation of a cause with its values. The text of an unknown cause is the cause itself."""
     words = WORDS.get(cause)
     if words is None:
         return ReasonText(cause, "")

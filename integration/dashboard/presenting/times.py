@@ -32,7 +32,7 @@ class AccountZones:
         self._config = config
 
     def of(self, account: str | None = None) -> tzinfo:
-        """Return the zone of an account, and without one the zone of the installation."""
+        """Return the zone of an account; for None, the zone of the installation."""
         return zone_of(self._config, account)
 
 
@@ -62,7 +62,7 @@ def ago(moment: datetime, now: datetime | None = None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return a duration in its largest unit; "" for None."""
+    """Return a duration in its largest unit, such as "3 h". Return "" for None."""
     if seconds is None:
         return ""
     delta = timedelta(seconds=max(0.0, seconds))
@@ -85,7 +85,7 @@ def when(moment: datetime | None, zone: tzinfo) -> str:
 
 
 def zone_label(zone: tzinfo) -> str:
-    """Return a zone as its name and its present offset: `America/Bogota (GMT-05:00)`."""
+    """Return the name and the current offset of a zone, such as "America/Bogota (GMT-05:00)"."""
     now = datetime.now(UTC).astimezone(zone)
     return f"{zone} ({format_datetime(now, 'OOOO', tzinfo=zone, locale=get_locale())})"
 

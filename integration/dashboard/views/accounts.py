@@ -1,4 +1,4 @@
-"""Accounts with their queues: state, forecast and quota; pause, resume and test call."""
+"""The pages of accounts: their queues, forecasts and quotas; pause, resume and test call."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def account(services: Services, name: str) -> Response:
 
 
 def _latest_dead(services: Services, name: str) -> Recall | None:
-    """Return the newest dead recall of an account, which has wolkvox' latest refusal."""
+    """Return the newest dead recall of an account. Its last attempt has the latest refusal by wolkvox."""
     records = services.recalls.records
     found = records.search.find(Filter(state=State.DEAD, accounts=frozenset({name})), limit=1)
     return next(iter(records.read(found.ids)), None)
@@ -133,7 +133,7 @@ def _hours(settings: Account) -> list[tuple[int, str]] | None:
 
 
 def _pause_ends(services: Services, name: str) -> list[tuple[str, str]]:
-    """Return the ends that a pause can have, as pairs of form value and label."""
+    """Return the choices for the end of a pause, as pairs of form value and label."""
     opening = clock_or_day(_tomorrows_opening(services, name), zone_of(services.config, name))
     return [
         ("", _("until it is resumed")),
@@ -144,7 +144,7 @@ def _pause_ends(services: Services, name: str) -> list[tuple[str, str]]:
 
 
 def _tomorrows_opening(services: Services, name: str) -> datetime:
-    """Return the first opening from tomorrow on (aware); without calling hours, 08:00 of tomorrow."""
+    """Return the first opening after today (aware). Without calling hours it is tomorrow at 08:00."""
     zone = zone_of(services.config, name)
     tomorrow = services.store.now().astimezone(zone).date() + timedelta(days=1)
     account = services.config.accounts.get(name)
@@ -198,12 +198,14 @@ def _pause_end(services: Services, name: str, chosen: str, text: str) -> datetim
 
 @role("operator")
 def resume_account(services: Services, name: str) -> ResponseReturnValue:
-    """Clear the pause, stop and waits of an account's queue, and say what came of the first push."""
+    """Resume the queue of an account, and show the result of the first push."""
     before = services.accounts.get(name)
     first = services.accounts.resume_and_watch(name)
     note(services, "resume", name)
     if before.state in {"idle", "busy"} and first.what != "held":
-        flash_message(_("It was not held: nothing changed."), "note")
+        flash_message(
+            _("Nothing was changed, because the account was not paused, stopped or waiting."), "note"
+        )
     else:
         flash_message(*_resumed(first))
     # The answer of wolkvox, which the message names, is on the page of the account.
@@ -213,11 +215,11 @@ def resume_account(services: Services, name: str) -> ResponseReturnValue:
 
 
 def _resumed(first: FirstPush) -> tuple[str, FlashKind]:
-    """Return what came of resuming an account, and the kind of the message."""
+    """Return the message about a resumed account, and the kind of the message."""
     match first.what:
         case "held":
             words = _(
-                "Resumed, but it is %(state)s: %(reason)s",
+                "Resumed, but the queue is %(state)s again: %(reason)s",
                 state=state_word(first.view.state),
                 reason=label_for(first.view.reason),
             )
@@ -229,9 +231,12 @@ def _resumed(first: FirstPush) -> tuple[str, FlashKind]:
                 "Resumed. The first recall was sent, and wolkvox refused it; see its answer below."
             ), "note"
         case "nothing queued":
-            return _("Resumed. Nothing is queued."), "done"
+            return _("Resumed. No recall is queued."), "done"
         case "none yet":
-            return _("Resumed. Nothing was sent within 6 seconds; the worker may be busy."), "note"
+            return _(
+                "Resumed. No recall was sent within 6 seconds; the worker may be busy. Load the page "
+                "again in a minute."
+            ), "note"
 
 
 @role("operator")

@@ -1,4 +1,4 @@
-"""Alerts: rules, current and past alerts, and a test message for each channel."""
+"""The page of alerts: rules, current and past alerts, and test messages to channels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requires attention: one row for each account or source with a problem, and who takes care of it."""
+"""The page "Requires attention": a row for each account or source with a problem, and its assignee."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MORNING: Final = time(8)
 
 @signed_in
 def attention(services: Services) -> Response:
-    """Show what requires attention."""
+    """Show the rows, open ones first."""
     snapshot = account_snapshot()
     return page(
         "attention.html",
@@ -46,7 +46,7 @@ def attention(services: Services) -> Response:
 
 
 def _row(services: Services, row: str) -> ProblemRow:
-    """Return a row of the list. Raise UnknownError if its problems are over."""
+    """Return the row with this id. Raise UnknownError if its problems have ended."""
     for each in problem_labels.problem_rows(services, account_snapshot()):
         if each.id == row:
             return each
@@ -55,7 +55,7 @@ def _row(services: Services, row: str) -> ProblemRow:
 
 @role("operator")
 def acknowledge_problem(services: Services, row: str) -> ResponseReturnValue:
-    """Note that the user knows of the problems of a row. A further problem opens it again."""
+    """Acknowledge the problems of a row. A new kind of problem opens the row again."""
     services.problem_notes.acknowledge(row, person().name, _row(services, row).kinds)
     note(services, "acknowledge problem", row)
     flash_message(_("Acknowledged. A further problem of the same account or source opens the entry again."))
@@ -64,7 +64,7 @@ def acknowledge_problem(services: Services, row: str) -> ResponseReturnValue:
 
 @role("operator")
 def snooze_problem(services: Services, row: str) -> ResponseReturnValue:
-    """Leave a row aside for a time."""
+    """Snooze a row for the duration in the form."""
     _row(services, row)
     until = _snooze_end(services, request.form.get("for", ""))
     if until is None:

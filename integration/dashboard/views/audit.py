@@ -1,4 +1,4 @@
-"""The audit log: who did what, to what, when and from where. Admins only."""
+"""The page of the audit log, for admins: each action with its user, time, address and object."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ ACTS: Final = {
 
 @role("admin")
 def audit(services: Services) -> Response:
-    """List the log's entries, newest first."""
+    """List the entries of the audit log, newest first."""
     who, what = request.args.get("who", "").strip(), request.args.get("what", "")
     logged_who = COMMAND_LINE if who == label_for(COMMAND_LINE) else who
     found, following = services.audit.page(limit=PAGE_SIZE, cursor=_cursor(), who=logged_who, what=what)

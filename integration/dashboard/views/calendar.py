@@ -1,4 +1,4 @@
-"""Calendar: recalls that are queued, and those set in wolkvox, by hour and campaign."""
+"""The calendar: queued recalls and recalls accepted by wolkvox, by hour and campaign."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deliveries: what arrived, the result of each, and why a delivery was rejected."""
+"""The pages of deliveries: their results, the causes of rejections, and sending one again."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ RESULTS: Final = (
     ("recalls", _l("became recalls")),
     ("parked", _l("parked")),
     ("pending", _l("waits for a lookup")),
-    ("cancelled", _l("took a recall back")),
+    ("cancelled", _l("cancelled a recall")),
     ("ignored", _l("ignored")),
     ("again", _l("sent again")),
     ("refused", _l("refused")),
@@ -107,7 +107,7 @@ def _reason_text(arrival: LoggedDelivery) -> str:
 
 
 def _words(refused: Rejection) -> list[reason_labels.ReasonText]:
-    """Return the explanations of a rejection: of its findings, else of its HTTP status."""
+    """Return the explanations of a rejection, by its findings or, if there are none, by its HTTP status."""
     found = [reason_labels.reason_text(cause, facts) for cause, facts in refused.findings]
     if not found and refused.status in reason_labels.STATUS:
         return [reason_labels.STATUS[refused.status]]
@@ -116,7 +116,7 @@ def _words(refused: Rejection) -> list[reason_labels.ReasonText]:
 
 @signed_in
 def refused_delivery(services: Services, place: str) -> Response:
-    """Show a rejected delivery: its data, the reasons, and what to change. Raise UnknownError."""
+    """Show a rejected delivery with the reasons and the corrections. Raise UnknownError."""
     arrival = services.delivery_log.rejected(place)
     if arrival.rejection is None or arrival.source not in services.config.sources:
         raise UnknownError("no such delivery")
@@ -132,7 +132,7 @@ def refused_delivery(services: Services, place: str) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class _EventResult:
-    """The result of one event: "recall", "parked" or another word, the id of what it became, and its text."""
+    """The result of an event: its kind, such as "recall", the id of the new record, and a text."""
 
     number: int
     what: str
@@ -219,7 +219,7 @@ def as_delivery(kept: StoredDelivery) -> Delivery:
 
 @dataclass(frozen=True, slots=True)
 class _Planned:
-    """What an event that is sent again would become: its plan and the name of the plan for the page."""
+    """The plan of an event that is to be sent again, and its label on the page."""
 
     number: int
     what: str
@@ -228,7 +228,7 @@ class _Planned:
 
 @role("operator")
 def preview_again(services: Services, delivery_id: str) -> Response:
-    """Show what today's routes make of a stored delivery, or of an edited body. Nothing is stored."""
+    """Show how the current routes map a stored delivery or an edited body. Stores nothing."""
     kept = services.delivery_log.delivery(delivery_id)
     return _again_page(services, kept, _edited_text(kept))
 
@@ -276,7 +276,7 @@ def _again_page(services: Services, kept: StoredDelivery, body: str | None) -> R
 
 
 def _event_number() -> int | None:
-    """Return the number of the only event to be sent again, from 1; None for all of the delivery."""
+    """Return the number (from 1) of the event to be sent again, or None for all events."""
     text = request.values.get("event", "")
     if not text:
         return None
@@ -298,14 +298,14 @@ def _resent(services: Services, kept: StoredDelivery, body: str | None) -> list[
 
 
 def _unique(kept: StoredDelivery, sent: bytes) -> str:
-    """Return what the id of the new delivery is made of: the same for the same form sent twice."""
+    """Return the text from which the id of the new delivery is made. It is the same for a repeated form."""
     once = request.form.get("once") or secrets.token_hex(8)
     return digest_of("again", kept.id, person().name, once, str(_event_number()), sent)[:16]
 
 
 @role("operator")
 def send_again(services: Services, delivery_id: str) -> ResponseReturnValue:
-    """Send a stored delivery, or an edited body, through today's routes: a new delivery.
+    """Map a stored delivery or an edited body with the current routes, as a new delivery.
 
     A second copy of the same form is a duplicate of the first.
     """

@@ -1,4 +1,4 @@
-"""Now: the overview. What is waiting, stopped or failed, and since when."""
+"""The page "Now": an overview of queues, deliveries, processes and the store."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def now(services: Services) -> Response:
 
 
 def is_quiet(rows: Sequence[object], stand: AccountOverview) -> bool:
-    """Return True if nothing requires attention, no queue is held, and all dates can be kept."""
+    """Return True if nothing requires attention, no queue is held, and no recall will be late."""
     return not rows and not stand.held and not stand.at_risk
 
 

@@ -1,4 +1,4 @@
-"""Parked events, grouped by reason, and remapped in steps once the cause is fixed."""
+"""The pages of parked events: grouped by reason, remapped in steps, dismissed."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class _Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _DismissedEvent:
-    """A dismissed event: what was wrong with it, and when (aware), by whom and why it was dismissed."""
+    """A dismissed event with its reason, and the time (aware), user and reason of its dismissal."""
 
     id: str
     source: str
@@ -184,12 +184,12 @@ def dismissed(services: Services) -> Response:
 
 @role("operator")
 def put_back_parked(services: Services, parked_id: str) -> ResponseReturnValue:
-    """Let a dismissed event wait again."""
+    """Return a dismissed event to the parked ones."""
     if services.parked.records.put_back(parked_id):
         note(services, "put back parked", parked_id)
         flash_message(_("The event is parked again."))
     else:
-        flash_message(_("It is no longer dismissed: nothing changed."), "note")
+        flash_message(_("Nothing was changed, because the event is not dismissed any more."), "note")
     return back_to(url_for("dashboard.dismissed"))
 
 

@@ -1,4 +1,4 @@
-"""One recall: its timeline, and what an operator can do with it.
+"""The page of a recall: its timeline, and its actions for operators.
 
 Data that identifies the customer is masked until it is revealed. Each reveal is recorded in the audit log.
 """
@@ -190,13 +190,13 @@ def cancel_recall(services: Services, recall_id: str) -> ResponseReturnValue:
     """Cancel a queued recall. Raise ConflictError."""
     services.recalls.cancel(recall_id, f"cancelled by {person().name}")
     note(services, "cancel", recall_id)
-    flash_message(_("Taken back; it will not be sent."))
+    flash_message(_("Cancelled; the recall will not be sent."))
     return back_to(url_for("dashboard.recall", recall_id=recall_id))
 
 
 @role("operator")
 def ask_again(services: Services, recall_id: str) -> ResponseReturnValue:
-    """Ask for an ended recall again, at the operator's time. Raise ConflictError.
+    """Create a recall with the values of an ended one, at the time in the form. Raise ConflictError.
 
     A second copy of the same form is a duplicate: the page counts the earlier requests in `once`.
     """
@@ -211,7 +211,7 @@ def ask_again(services: Services, recall_id: str) -> ResponseReturnValue:
     except UnmappableError as error:
         flash_message(
             _(
-                "Not asked again: the date is %(found)s. It must be %(allowed)s.",
+                "Not requested: the date is %(found)s. It must be %(allowed)s.",
                 found=label_for(error.found),
                 allowed=label_for(error.allowed),
             ),

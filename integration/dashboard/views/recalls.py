@@ -1,4 +1,4 @@
-"""Recalls: the list with filters in the query string, and bulk retry and cancel."""
+"""The list of recalls with filters in the query string, its export, and bulk retry and cancel."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def recalls(services: Services) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class AnswerGroup:
-    """Dead recalls with the same words of wolkvox: the text of the newest one, masked, and their number."""
+    """Dead recalls with the same message of wolkvox: the masked text of the newest one, and their number."""
 
     text: str
     count: int
@@ -82,7 +82,7 @@ class AnswerGroup:
 
 
 def _answers(services: Services, filters: FilterQuery) -> list[AnswerGroup]:
-    """Return the newest dead recalls of the filters by wolkvox' words, the largest group first."""
+    """Return the newest dead recalls that match the filters, grouped by message, the largest group first."""
     if filters.which.state is not State.DEAD:
         return []
     which = replace(filters.which, words=None)
@@ -98,7 +98,7 @@ def _answers(services: Services, filters: FilterQuery) -> list[AnswerGroup]:
 
 
 def answer_text(recall: Recall) -> str:
-    """Return wolkvox' words on a dead recall, with the customer masked; "" if there are none."""
+    """Return the last message of wolkvox about a dead recall, masked; "" if there is none."""
     if recall.state is not State.DEAD or not recall.attempts:
         return ""
     latest = recall.attempts[-1]
@@ -111,7 +111,7 @@ def _filter_query(services: Services) -> FilterQuery:
 
 
 def _stored_term(services: Services) -> SearchTerm | None:
-    """Return what the stored search of the request stands for, None if it has none that is still kept."""
+    """Return the term of the stored search in the query string, or None if there is none."""
     search_id = request.values.get("search", "")
     try:
         return stored_term(services, search_id) if search_id else None
@@ -215,12 +215,12 @@ def begin_job(services: Services) -> ResponseReturnValue:
 
 
 def _is_unlimited(kind: str, filters: FilterQuery) -> bool:
-    """Return True for a cancel that no filter limits. A state limits nothing: only queued ones are meant."""
+    """Return True for a cancel without filters. The filter `state` does not count: only queued ones apply."""
     return kind == "cancel" and not filters.texts.keys() - {"state"}
 
 
 def _is_number(typed: str, total: str) -> bool:
-    """Return True if a user typed the counted number, with or without separators of thousands."""
+    """Return True if the user typed the counted number, with or without thousands separators."""
     digits = "".join(sign for sign in typed if sign not in "., \u00a0\u202f")
     return total.isdecimal() and digits == total
 
@@ -381,9 +381,9 @@ def stop_job(services: Services, job_id: str) -> ResponseReturnValue:
     """Stop a bulk job."""
     if services.bulk_jobs.stop(job_id):
         note(services, "stop job", job_id)
-        flash_message(_("Stopped. What was done stays done."))
+        flash_message(_("Stopped. Recalls that were already changed stay changed."))
     else:
-        flash_message(_("It had ended already."), "note")
+        flash_message(_("The bulk action had already ended. Nothing was changed."), "note")
     return back_to(url_for("dashboard.job", job_id=job_id))
 
 

@@ -94,7 +94,7 @@ class Search:
         return self._rates.over(f"search:{person().name}", 2 * A_MINUTE_BY_USER)
 
     def _found(self, services: Services, search_id: str) -> Response:
-        """Show the records that a stored search is about. Raise UnknownError."""
+        """Show the records that match a stored search. Raise UnknownError."""
         term = stored_term(services, search_id)
         wait = self._wait(term)
         if wait is not None:
@@ -133,7 +133,7 @@ def stored_term(services: Services, search_id: str) -> SearchTerm:
 
 @signed_in
 def search(services: Services) -> Response:  # noqa: ARG001  (as every view)
-    """Show the form, and what can be searched for."""
+    """Show the form and its help text."""
     return page("search.html", term=None, found=None)
 
 
@@ -142,7 +142,7 @@ def search(services: Services) -> Response:  # noqa: ARG001  (as every view)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParkedMatch:
-    """A parked event that a term is about. `reason` is the value that its field must not have, masked.
+    """A parked event that matches the term. `reason` is the value that its field must not have, masked.
 
     `at` is the time of parking (aware, UTC).
     """
@@ -157,7 +157,7 @@ class ParkedMatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matches:
-    """The records that a term is about, the newest of each kind.
+    """The records that match the term, the newest of each kind.
 
     `more_recalls` is True if there are more than those listed, or if not all were examined. `campaign` is the
     term if a recall has it as its campaign. `parked_in_full` and `deliveries_in_full` are False if the time
@@ -177,7 +177,7 @@ class Matches:
 
     @property
     def is_empty(self) -> bool:
-        """True if there is no record of any kind."""
+        """Return True if there is no record of any kind."""
         return not (self.recalls or self.campaign or self.parked or self.deliveries)
 
 

@@ -59,7 +59,7 @@ def address_of(source: Source, root: str, *, revealed: bool = False) -> Address:
 
 
 def keys_of(fields: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the fields that a HubSpot workflow must send: no nested ones, none that HubSpot sets itself."""
+    """Return the fields that a HubSpot workflow must send, without nested ones and those of HubSpot."""
     return tuple(name for name in fields if "." not in name and name not in _OF_SUBSCRIPTIONS)
 
 
@@ -143,7 +143,7 @@ def command_of(source: JsonSource, address: str, sample: str) -> str:
 
 
 def _body(source: JsonSource, sample: str) -> str:
-    """Return the sample for a shell, with the secret in it if that is where the source expects it."""
+    """Return the sample for a shell. It has the secret if the source expects it in the body."""
     path = _TOKEN.fullmatch(source.token or "")
     if source.verify != "body-token" or path is None:
         return _quoted(sample)

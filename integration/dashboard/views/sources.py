@@ -1,4 +1,4 @@
-"""Sources: their activity, and step-by-step setup instructions for the CRM."""
+"""The pages of sources: their activity, and setup instructions for the CRM."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ class SourceRow:
 
     @property
     def is_failing(self) -> bool:
-        """True if an alert is active or the lookups fail."""
+        """Return True if an alert is active or the lookups fail."""
         return bool(self.alerts) or (self.lookup is not None and self.lookup.failure is not None)
 
 
 @signed_in
 def sources(services: Services) -> Response:
-    """List the sources; those with alerts or rejections first."""
+    """List the sources, those with alerts or rejections first."""
     rows_by_name = _rows(services, list(services.config.sources))
     order = {"refused": 0, "waiting": 1, "receiving": 2}
     rows = sorted(
@@ -113,7 +113,7 @@ def reveal_source(services: Services, name: str) -> Response:
 
 
 def source_of(services: Services, name: str) -> Source:
-    """Return a source of the configuration. Raise UnknownError."""
+    """Return the configured source with this name. Raise UnknownError."""
     found = services.config.sources.get(name)
     if found is None:
         raise UnknownError("no such source")
@@ -121,7 +121,7 @@ def source_of(services: Services, name: str) -> Source:
 
 
 def _root(config: Config) -> str:
-    """Return the receiver's base URL: `dashboard.public_url`, else its own, else that of the request."""
+    """Return the base URL of the receiver: configured, known from the start, or that of the request."""
     own: str | None = current_app.config["RECEIVER_URL"]
     return config.dashboard.public_url or own or request.url_root
 

@@ -94,7 +94,7 @@ class _Run:
 
 @signed_in
 def studio(services: Services) -> Response:
-    """Show a route's fields, and the result for the selected event."""
+    """Show the fields of a route and the result for the selected event."""
     config = services.config
     source = _source(config)
     if source is None:
@@ -162,7 +162,7 @@ def _routes(config: Config, source: str) -> list[tuple[str, str]]:
 
 
 def _own_route(services: Services, source: str) -> str:
-    """Return the index of the route that parked the event of the query string, "" if there is none."""
+    """Return the index of the route that parked the event in the query string, or "" if there is none."""
     parked = request.args.get("parked") or request.args.get("stored", "")
     if not parked.startswith("pk_"):
         return ""
@@ -174,7 +174,7 @@ def _own_route(services: Services, source: str) -> str:
 
 
 def _route_index(config: Config, source: str, text: str) -> int:
-    """Return the index of the selected route, else of the source's first one; NEW for a new route."""
+    """Return the index of the selected route, or of the first route of the source; NEW for a new route."""
     known = [int(place) for place, _name in _routes(config, source)]
     if text == "new" or not known:
         return NEW

@@ -22,7 +22,7 @@ def test_a_wrong_name_and_a_wrong_password_are_told_the_same(make, monkeypatch):
     shown = [re.sub(r'value="[^"]*"|"X-CSRFToken": "[^"]*"', "", answer.text) for answer in answers]
     assert [answer.status_code for answer in answers] == [401, 401]
     assert shown[0] == shown[1]
-    assert "Name and password do not fit." in shown[0]
+    assert "The name or the password is wrong. Check both and try again." in shown[0]
     # Each was checked once, at the same cost.
     costs = [hash_.rsplit("$", 2)[0] for hash_ in checked]
     assert len(costs) == 2
