@@ -157,8 +157,10 @@ _ANSWERS: dict[type[Exception], Callable[[Any], Response]] = {
     ProblemError: _of_problem,
     StoreAwayError: _of_store_away,
     ConflictError: _of_conflict,
-    TooMuchWorkError: _of_work(429, "too much work is running or waiting; send the request again later"),
-    ForkServerFailedError: _of_work(503, "the process of this work failed; send the request again"),
+    TooMuchWorkError: _of_work(
+        429, "too many previews, remaps or searches are waiting. Send the request again later."
+    ),
+    ForkServerFailedError: _of_work(503, "the process that runs this task failed. Send the request again."),
     ClientLeftError: lambda _error: problem(503, detail="the client closed the connection"),
     UnknownError: lambda error: problem(404, detail=str(error)),
     UnreadableError: lambda error: problem(400, detail=str(error)),

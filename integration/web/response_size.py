@@ -17,7 +17,7 @@ from flask import request
 if TYPE_CHECKING:
     from flask import Response
 
-# The header of a request that a page makes to renew itself, and the digest of its content.
+# The header of a request with which a page refreshes itself, and that of the digest of its content.
 POLL: Final = "X-Poll"
 DIGEST: Final = "X-Content-Digest"
 SMALLEST: Final = 500
@@ -27,13 +27,13 @@ _TEXTS: Final = ("text/", "application/json", "image/svg+xml")
 
 
 def reduce_size(response: Response, csrf_token: str) -> Response:
-    """Return the response to be sent: empty if the browser has its content, compressed if that helps."""
+    """Return the response: 204 if the browser has its content, otherwise compressed if possible."""
     if response.status_code != 200 or not response.content_type.startswith(_TEXTS):  # noqa: PLR2004
         return response
     response.direct_passthrough = False
     body = response.get_data()
     if POLL in request.headers:
-        # The token differs from one response to the next, and is worth nothing new.
+        # The token differs in each response, although the page has not changed.
         digest = sha256(body.replace(csrf_token.encode(), b"") if csrf_token else body).hexdigest()[:32]
         response.headers[DIGEST] = digest
         if request.headers.get(DIGEST) == digest:

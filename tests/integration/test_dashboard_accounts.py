@@ -223,7 +223,9 @@ def test_accounts_on_one_token_name_each_other(tmp_path, store):
     services = make_services(tmp_path, store, text)
     services.binding.bind()
     assert re.search(
-        r"Accounts with the same token.*/accounts/lima", Pages(services).get("/accounts/bogota").text, re.DOTALL
+        r"Accounts with the same token.*/accounts/lima",
+        Pages(services).get("/accounts/bogota").text,
+        re.DOTALL,
     )
 
 

@@ -182,7 +182,7 @@ class Matches:
 
 
 def find_everything(services: Services, term: SearchTerm) -> Matches:
-    """Return the records that a term is about, each kind within its time limit.
+    """Return the records that match a term. Each kind has its own time limit.
 
     Raise StoreAwayError, TooMuchWorkError, ForkServerFailedError and ClientLeftError.
     """

@@ -1,5 +1,5 @@
-"""Runs interactive work in a process that is killed when it takes too long.
+"""Runs interactive tasks, such as previews, in processes that are killed after a time limit.
 
-`fork_server` is the program that forks a process for each piece of work. `fork_server_process` starts that
-program and gives it work. `user_queue` decides whose work is next. `frames` are the messages between them.
+`fork_server` is the program that forks a process for each task. `fork_server_process` starts this program and
+sends it tasks. `user_queue` decides whose task is next, and `frames` encodes the messages.
 """

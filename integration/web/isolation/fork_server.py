@@ -1,7 +1,7 @@
-"""The fork server: forks a process for each piece of work, and kills it when it takes too long.
+"""The fork server: forks a process for each task, and kills it after a time limit.
 
-It has one thread, so that a fork is safe, and has loaded all code, so that a fork is fast. It reads its work
-from the standard input, writes the results to the standard output, and ends with its parent.
+It has a single thread, so forks are safe, and all code is loaded, so they are fast. It reads tasks from
+standard input, writes results to standard output, and ends with its parent.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _isolated(requests: int, limits: Limits, run: Callable[[], Any]) -> bytes:
 
 
 def _limit(limits: Limits) -> None:
-    # The fork server may itself be killed before it ends this process.
+    # If the fork server is killed, nothing else ends this process.
     seconds = math.ceil(limits.seconds) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,4 +1,4 @@
-"""Starts the fork server of a web process, gives it work, and replaces it when it fails."""
+"""Starts the fork server of a web process, sends it tasks, and replaces it when it fails."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger("ringback.web")
 
-# The fork server kills its work in time. If it does not answer for this long after that, it hangs.
+# The fork server kills a task at its time limit. Without a result for this long after that, it hangs.
 GRACE_SECONDS: Final = 10.0
-# The helper loads its code and compiles thousands of routes.
+# The fork server loads its code and compiles thousands of routes.
 PREPARE_SECONDS: Final = 60.0
 END_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 0.1
-# The fork server needs no secret, and no other variable either.
+# The fork server gets no other variables, because they may be secrets.
 _ENVIRONMENT: Final = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "TZ")
 
 
 @dataclass(slots=True)
 class _Running:
-    """A started fork server, and what it is prepared for."""
+    """A started fork server. `prepared_for` is the `Preparation.of` that it received last."""
 
     process: subprocess.Popen[bytes]
     prepared_for: object = None
 
 
 class ForkServerProcess:
-    """A fork server, started by `command`, and the queue of its users. Thread-safe."""
+    """The fork server that `command` starts, and the queue of its users. Thread-safe."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._command = tuple(command)
@@ -60,18 +60,18 @@ class ForkServerProcess:
 
     @contextmanager
     def place(self, caller: Caller) -> Iterator[WorkPlace]:
-        """Hold a place in the queue for any number of pieces of work. Raise TooMuchWorkError."""
+        """Hold a place in the queue, and yield it. Raise TooMuchWorkError if the queue is full."""
         with self._queue.place(caller) as place:
             yield WorkPlace(self, place)
 
     def turn(self, place: Place) -> AbstractContextManager[None]:
-        """Wait for the turn of a place, and hold it. Raise ClientLeftError."""
+        """Wait for the turn of a place, and hold it in the context. Raise ClientLeftError."""
         return self._queue.turn(place)
 
     def start(self) -> None:
-        """Start the fork server, if there is none. It loads its code in the background.
+        """Start the fork server if there is none, so that it loads its code before the first task.
 
-        A helper that has ended is replaced by the next task, because the current one may use its descriptors.
+        The next task replaces one that has ended, because the current task may use its descriptors.
         """
         with self._starting:
             if self._running is None:
@@ -91,7 +91,7 @@ class ForkServerProcess:
         return self._running
 
     def _started(self) -> _Running:
-        """Return the fork server, another one if it has ended. Only the holder of the turn may call this."""
+        """Return the fork server; start one if it has ended. Only the holder of the turn may call this."""
         with self._starting:
             if self._running is not None and self._running.process.poll() is None:
                 return self._running
@@ -99,7 +99,7 @@ class ForkServerProcess:
             return self._start()
 
     def stop(self) -> None:
-        """End the fork server and its work. The next work starts another one."""
+        """End the fork server and its task. The next task starts a new fork server."""
         with self._starting:
             self._end()
 
@@ -111,7 +111,7 @@ class ForkServerProcess:
         if process.stdin is not None:
             process.stdin.close()
         try:
-            # The helper first kills its task.
+            # The fork server first kills its task.
             process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
@@ -120,11 +120,11 @@ class ForkServerProcess:
             process.stdout.close()
 
     def exchange(self, message: dict[str, Any], prepare: Preparation, caller: Caller) -> list[Any]:
-        """Return the answer of the fork server to a piece of work. Raise ForkServerFailedError."""
+        """Send a task to the fork server. Return its outcome and its result. Raise ForkServerFailedError."""
         running = self._started()
         process = running.process
         if process.stdin is None or process.stdout is None:
-            raise ForkServerFailedError("the fork server does not run")
+            raise ForkServerFailedError("the fork server was started without pipes")
         requests, answers = process.stdin.fileno(), process.stdout.fileno()
         wait = _Wait(requests, answers, message["seconds"] + GRACE_SECONDS, caller)
         try:
@@ -136,13 +136,13 @@ class ForkServerProcess:
             answer: list[Any] = read_frame(answers, wait.until_readable)
         except (OSError, EOFError, ValueError) as error:
             self.stop()
-            _log.error("the fork server failed and is replaced", error=type(error).__name__)
+            _log.error("the fork server failed; a new one is started", error=type(error).__name__)
             raise ForkServerFailedError(type(error).__name__) from None
         return answer
 
 
 class Preparation:
-    """What the fork server needs before its work. `value` returns it as JSON values.
+    """The data that the fork server needs before its tasks. `value` returns them as JSON values.
 
     `of` is the object that it is made of: the fork server is prepared again when it is another one.
     """
@@ -153,7 +153,7 @@ class Preparation:
 
 
 class WorkPlace:
-    """The place of a request in the queue of a fork server. It takes a turn for each piece of work."""
+    """The place of a request in the queue of a fork server. It takes a turn for each task."""
 
     def __init__(self, server: ForkServerProcess, place: Place) -> None:
         self._server = server
@@ -186,7 +186,7 @@ class WorkPlace:
 
 
 class _Wait:
-    """Waits for the fork server, at most `seconds` in all. Cancels its work when the client leaves."""
+    """Waits for the fork server, for at most `seconds` in total. Cancels the task when the client leaves."""
 
     def __init__(self, requests: int, answers: int, seconds: float, caller: Caller) -> None:
         self._requests = requests
@@ -203,12 +203,12 @@ class _Wait:
         self._until += seconds
 
     def until_writable(self) -> None:
-        """Wait until the fork server takes more of a message. Raise TimeoutError."""
+        """Wait until the pipe to the fork server accepts data. Raise TimeoutError."""
         while not self._writable.poll(_LOOK_SECONDS * 1000):
             self._require_time()
 
     def until_readable(self) -> None:
-        """Wait until the fork server answers. Raise TimeoutError."""
+        """Wait until the fork server has written data. Raise TimeoutError."""
         while not self._readable.poll(_LOOK_SECONDS * 1000):
             self._require_time()
             if self._caller.left.is_set() and not self._cancelled:

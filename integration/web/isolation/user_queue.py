@@ -1,4 +1,4 @@
-"""The queue for the helper: one user at a time, users alternate, and few may wait."""
+"""The queue of the fork server: one task at a time, users alternate, and few requests may wait."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MOST_OF_A_USER: Final = 2
 # Each occupies one of the eight threads of the dashboard.
 MOST_OF_ALL: Final = 4
-# One slot is reserved for users who may make changes.
+# One place is reserved for users who may make changes.
 MOST_OF_VIEWERS: Final = MOST_OF_ALL - 1
 _LOOK_SECONDS: Final = 0.1
 
@@ -42,17 +42,17 @@ class Caller:
 
 
 class Place:
-    """The place of a request in the queue."""
+    """The place of a request in the queue. `caller` is its user."""
 
     def __init__(self, caller: Caller) -> None:
         self.caller = caller
 
 
 class UserQueue:
-    """A queue of users. A request has a place, and takes one turn for each piece of its work.
+    """A queue of requests. A request has a place, and takes a turn for each of its tasks.
 
-    There is one turn at a time, and users alternate. At most MOST_OF_A_USER places are a user's, and
-    MOST_OF_ALL are everybody's. A viewer gets no place if MOST_OF_VIEWERS are taken.
+    There is one turn at a time, and users alternate. A user may have MOST_OF_A_USER places, and all users
+    together MOST_OF_ALL. A viewer gets no place if MOST_OF_VIEWERS are taken.
     """
 
     def __init__(self) -> None:
@@ -65,13 +65,13 @@ class UserQueue:
 
     @contextmanager
     def place(self, caller: Caller) -> Iterator[Place]:
-        """Hold a place. Raise TooMuchWorkError if too many are taken."""
+        """Hold a place in the context, and yield it. Raise TooMuchWorkError if too many are taken."""
         place = Place(caller)
         with self._changed:
             of_user = sum(1 for each in self._places if each.caller.name == caller.name)
             most = MOST_OF_VIEWERS if caller.is_viewer else MOST_OF_ALL
             if of_user >= MOST_OF_A_USER or len(self._places) >= most:
-                raise TooMuchWorkError("too much work of this kind is waiting")
+                raise TooMuchWorkError("too many previews are running or waiting. Try again in some seconds.")
             self._places.add(place)
         try:
             yield place
@@ -81,7 +81,7 @@ class UserQueue:
 
     @contextmanager
     def turn(self, place: Place) -> Iterator[None]:
-        """Wait for the turn of a place, and hold it. Raise ClientLeftError if the client leaves first."""
+        """Wait for the turn of a place, and hold it in the context. Raise ClientLeftError."""
         with self._changed:
             self._waiting.append(place)
             try:
@@ -100,6 +100,6 @@ class UserQueue:
                 self._changed.notify_all()
 
     def _next(self) -> Place:
-        """Return the place that has waited longest of another user than the last one, else of all."""
+        """Return the place that has waited longest, preferably of a user other than the last one."""
         others = (place for place in self._waiting if place.caller.name != self._last_user)
         return next(others, self._waiting[0])
