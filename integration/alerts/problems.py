@@ -1,6 +1,6 @@
-"""What requires attention: a row for each account, each source and the installation with a problem. Pure.
+"""The rows of the page "Requires attention": accounts, sources and the installation with problems.
 
-The alert monitor evaluates the rules; the page and the title of each tab show the same matches and alerts.
+Pure. The page and the title of each tab show the same matches as the alert monitor.
 """
 
 from __future__ import annotations

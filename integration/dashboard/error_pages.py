@@ -1,4 +1,4 @@
-"""Error pages: what happened, whether data was lost, what to do. No traceback, secret or telephone number.
+"""Error pages. They say what happened, whether data was lost, and what to do, without secrets.
 
 For htmx only the text is returned; it is shown at the top of the current page.
 """

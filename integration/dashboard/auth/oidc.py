@@ -127,7 +127,7 @@ class Provider:
 
 
 class _Session(OAuth2Client, DeadlineClient):  # type: ignore[misc]  # Authlib has no types.
-    """Authlib's OAuth2 client on DeadlineClient. Its own sessions need requests, or warn about httpx."""
+    """Authlib's OAuth2 client over DeadlineClient. Authlib's own sessions require requests or httpx."""
 
     oauth_error_class = OAuthError
 
@@ -150,7 +150,7 @@ class _Session(OAuth2Client, DeadlineClient):  # type: ignore[misc]  # Authlib h
 
 
 class _Client(OAuth2Mixin, OpenIDMixin, BaseApp):  # type: ignore[misc]  # Authlib has no types.
-    """The needed part of Authlib's Flask client, which cannot be imported without requests."""
+    """The part of Authlib's Flask client that is used here. The original requires the package requests."""
 
     client_cls = _Session
 

@@ -29,7 +29,7 @@ MOST_CALLING_HOURS: Final = 8
 class HeatCell:
     """One hour of a row, from `begins` to `ends` (aware datetimes).
 
-    `queued` recalls wait in Ringback, `accepted` ones are set in wolkvox. `level` is 0 to 5, for both.
+    `queued` and `accepted` are numbers of recalls. `level` is 0 to 5, for their sum.
     `over`: the hour has passed. `past`: recalls are still queued although their time is over. `closed`: some
     recalls are due outside the calling hours of their account, or the hour is outside those of every account.
     """

@@ -1,4 +1,4 @@
-"""External text made safe to display: long text is cut, control characters are escaped. Pure."""
+"""Makes external text safe to display: cuts long text and escapes control characters. Pure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Converts bodies to text for editing and back. Bytes that the operator does not edit stay the same.
 
-A browser sends every line end of a form as CRLF. `edited` gives the text those of the stored body.
+A browser sends every line end of a form as CRLF. `edited` restores those of the stored body.
 """
 
 from __future__ import annotations

@@ -39,7 +39,8 @@ class AccountZones:
 def clock(moment: datetime, zone: tzinfo, now: datetime | None = None) -> str:
     """Return a time in a zone, such as "tomorrow 17:30", with the date if it is further away than a day.
 
-    Times in the past have their seconds, which tell the steps of a push apart.
+    Past times have seconds, because
+    the steps of a push take less than a minute.
     """
     now = now or datetime.now(UTC)
     local, today = moment.astimezone(zone), now.astimezone(zone).date()

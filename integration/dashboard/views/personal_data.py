@@ -1,4 +1,4 @@
-"""Personal data of one customer: export and erasure. Admins only."""
+"""The page of personal data, for admins: export and erasure of the data of one customer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One search for everything: recalls, parked events, deliveries.
+"""The search over recalls, parked events and deliveries.
 
 A search is a POST, so that no address, access log or `Referer` has a telephone number or a customer's id. The
 text is stored, and the page of its results has the id of the stored search in its address. A user who sees

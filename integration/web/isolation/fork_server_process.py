@@ -144,7 +144,7 @@ class ForkServerProcess:
 class Preparation:
     """The data that the fork server needs before its tasks. `value` returns them as JSON values.
 
-    `of` is the object that it is made of: the fork server is prepared again when it is another one.
+    `of` is their source, such as the configuration. The data are sent again when it is another object.
     """
 
     def __init__(self, of: object, value: Callable[[], Any]) -> None:
