@@ -102,7 +102,7 @@ def test_a_provider_that_names_another_issuer_or_is_away_is_told(make, provider)
     _, browser = make(with_provider(provider))
     away = browser.get("/sign-in/oidc")
     assert away.status_code == 502
-    assert "It cannot be reached" in away.text
+    assert "The provider cannot be reached" in away.text
 
 
 def test_a_provider_that_drips_its_answer_is_given_up_in_time(make, provider, monkeypatch):
@@ -111,7 +111,7 @@ def test_a_provider_that_drips_its_answer_is_given_up_in_time(make, provider, mo
         _, browser = make(with_provider(provider).replace(provider.url, f"http://127.0.0.1:{port}"))
         away = browser.get("/sign-in/oidc")
     assert away.status_code == 502
-    assert "It cannot be reached" in away.text
+    assert "The provider cannot be reached" in away.text
 
 
 def test_signing_in_needs_no_package_that_ringback_does_not_ask_for():

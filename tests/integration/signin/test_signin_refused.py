@@ -53,7 +53,7 @@ def test_tries_are_limited_by_name_and_by_address(make, store):
     late = browser.sign_in()
     assert late.status_code == 429
     assert int(late.headers["Retry-After"]) > 0
-    assert "Too many tries" in late.text
+    assert "Too many attempts" in late.text
     assert browser.sign_in("nobody", "wrong").status_code == 401
     elsewhere = Browser(services, RateLimit(store), address="198.51.100.7")
     assert elsewhere.sign_in().status_code == 303
