@@ -229,7 +229,7 @@ def test_a_purged_recalls_page_says_so(installation):
     installation.services.deliveries.purge(before=datetime(2100, 1, 1, tzinfo=UTC))
     answer = installation.pages.get(f"/recalls/{recall}")
     assert answer.status_code == 404
-    assert "purged" in answer.text
+    assert "deleted after its retention" in answer.text
 
 
 def test_a_recall_whose_delivery_is_not_kept_is_shown_all_the_same(installation, store):

@@ -46,7 +46,7 @@ def keys_of(services):
 def test_the_page_shows_the_route_as_it_is(services):
     page = Pages(services).get("/studio?source=forms")
     assert "{{ event.phone }}" in html.unescape(page.text)
-    assert "Pick an event that came, or paste a sample" in text_of(page)
+    assert "Select a stored event or paste a sample" in text_of(page)
     (route,) = tomllib.loads(
         html.unescape(re.search(r"<code>(\[\[routes\]\].*?)</code>", page.text, re.DOTALL)[1])
     )["routes"]
@@ -75,7 +75,7 @@ def test_a_field_at_fault_is_named_with_what_is_allowed(services):
     assert "found" in told.split("recall_date")[1]
     answer = Pages(services).post("/studio/try", FORM | {"when": "event.phone =="}, htmx=True)
     assert re.search(r'<small id="fault-when"[^>]*hx-swap-oob="true">found', answer.text)
-    assert "the fields at fault are named" in text_of(answer)
+    assert "Correct the marked fields" in text_of(answer)
 
 
 @pytest.mark.parametrize("sample", ["{", "<xml/>", "x" * 200_000, "[]", "a=1&b=2", "\x00", "[" * 5000])

@@ -59,7 +59,7 @@ def test_a_dismissed_event_is_parked_again_in_its_group(services):
     (found,) = services.parked.records.groups()
     assert (found.id, found.count) == (group, 1)
     assert services.parked.records.dismissed_count() == 0
-    assert "nothing changed" in text_of(pages.post(address))
+    assert "Nothing was changed" in text_of(pages.post(address))
 
 
 def test_a_copy_of_a_dismissed_event_is_known(services):

@@ -110,7 +110,7 @@ def test_a_faulty_file_is_a_warning_with_its_keys_and_never_its_values(tmp_path,
     assert answer.status_code == 200
     (warning,) = answer.json["warnings"]
     faults = "ringback.toml: accounts.bogota.country; ringback.toml: sources.forms.nope"
-    assert f"the last valid one stays in use. Faults: {faults}. Run ringback check" in warning
+    assert f"the last valid version stays in use. Faults: {faults}. Run `ringback check`" in warning
     assert "no-such-value" not in answer.text
     assert answer.json["store"] == {"ready": True}
 

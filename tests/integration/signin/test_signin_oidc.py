@@ -62,7 +62,7 @@ def test_a_person_without_a_group_that_has_a_role_stays_outside(make, provider):
     services, browser = make(with_provider(provider))
     _, back = through(browser)
     assert back.status_code == 403
-    assert "None of your groups has a role here" in back.text
+    assert "None of your groups has a role in Ringback" in back.text
     assert not browser.inside
     assert services.audit.page()[0][0].what == "failed sign-in"
 
