@@ -1,7 +1,7 @@
-"""Ringback with one guard taken out, each to show that the run notices: a checker that never fails proves nothing.
+"""Mutants for the chaos run: each takes out one guard, and the run must fail.
 
-A mutant is code that every web and worker runs at its start (`sitecustomize`), or a store or a
-configuration that promises less than the real ones.
+They show that the checker of the run can detect a broken promise. A mutant is code that every web process
+and worker runs at its start (`sitecustomize`), or a store or configuration with weaker guarantees.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import hashlib
 import integration.store.scripting.protocol as store
 for before, after in {changed!r}:
     if before not in store.SCRIPT:
-        raise SystemExit("the mutant no longer fits the script")  # an Exception would pass unheeded here
+        raise SystemExit("the mutant no longer fits the script")  # sitecustomize ignores an Exception
     store.SCRIPT = store.SCRIPT.replace(before, after)
 store.SHA = hashlib.sha1(store.SCRIPT.encode()).hexdigest()
 """
@@ -35,7 +35,7 @@ store.SHA = hashlib.sha1(store.SCRIPT.encode()).hexdigest()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChaosMutant:
-    """What is taken out, and the promise that breaks."""
+    """A change that takes out a guard, and the promise that it breaks (docs/promises.md)."""
 
     breaks: str
     edits: tuple[Edit, ...] = ()
@@ -46,12 +46,12 @@ class ChaosMutant:
 
     @property
     def code(self) -> str:
-        """What every process runs at its start. Raise PlaceError."""
+        """The code that every process runs at its start. Raise PlaceError."""
         return self.python or (_patch(self.edits) if self.edits else "")
 
 
 def _without(*guards: str) -> tuple[Edit, ...]:
-    """Return the edits that take guards of the script out, by their names in `faults.mutants`. Raise KeyError."""
+    """Return the edits of the mutants of the Lua script with these guards. Raise KeyError."""
     edits = {mutant.guard: mutant.edits for mutant in GUARDS}
     return tuple(edit for guard in guards for edit in edits[guard])
 
@@ -74,14 +74,16 @@ MUTANTS = {
         breaks="P2",
         edits=(Code(_LUA).argument("Queue.claim", "Queue.set", 2, "now", "lease_ms", to="now + 300"),),
     ),
-    "a store that forgets": ChaosMutant(
+    "a store without persistence": ChaosMutant(
         breaks="P1",
         store=("--appendonly", "no", "--maxmemory-policy", "noeviction"),
         config="[store]\naccept_loss = true\n",
     ),
     "no quiet time after a restore": ChaosMutant(
         breaks="P2",
-        edits=_without("queues held after a lost history", "a new server waits for its workers' word"),
+        edits=_without(
+            "queues are held after a lost epoch", "a new server waits until all workers have called"
+        ),
         restores=True,
     ),
     "no deduplication": ChaosMutant(
@@ -92,15 +94,15 @@ MUTANTS = {
             "the old answer to the delivery of one event",
         ),
     ),
-    "nothing is superseded": ChaosMutant(
+    "no supersede of an older request": ChaosMutant(
         breaks="P4",
-        edits=_without("supersede on admission: an older one comes later"),
+        edits=_without("supersede on admission: an older request arrives later"),
     ),
     "no sweep": ChaosMutant(
         breaks="P6",
         python="import workers.sweeper as sweeper\nsweeper.Sweeper._sweep_queues = lambda self: None\n",
     ),
-    "the log tells all": ChaosMutant(
+    "telephone numbers in the log": ChaosMutant(
         breaks="P8",
         python=(
             "import sys, integration.store.deliveries as store\nreal = store._recall_fields\n"
@@ -110,14 +112,14 @@ MUTANTS = {
             "store._recall_fields = recall_fields\n"
         ),
     ),
-    "a stopped web process stays": ChaosMutant(
+    "no restart of a stopped web process": ChaosMutant(
         breaks="P6",
         python=(
             "import integration.telemetry.liveness as liveness\n"
             "liveness.ProcessWatch.look = lambda self, ticks: 0\n"
         ),
     ),
-    "a file without routes is used": ChaosMutant(
+    "a configuration without routes is accepted": ChaosMutant(
         breaks="P1",
         python=(
             "import integration.services.configuration as configuration\n"
@@ -130,14 +132,14 @@ MUTANTS = {
             "planner._explain = explain\n"
         ),
     ),
-    "settings are read at the start only": ChaosMutant(
+    "the store's settings are checked only at the start": ChaosMutant(
         breaks="P1",
         python=(
             "import integration.store.monitoring.durability_watch as watch\n"
             "watch.DurabilityWatch._is_due = lambda self: False\n"
         ),
     ),
-    "waits for the store": ChaosMutant(
+    "long time limits of the store": ChaosMutant(
         breaks="P9",
         python=(
             "import integration.app as app\napp.STORE_CONNECT_SECONDS = app.STORE_ANSWER_SECONDS = 30.0\n"

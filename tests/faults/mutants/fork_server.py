@@ -1,7 +1,7 @@
-"""Where the tests of a mutant are run: forked from a process that has other people's packages loaded.
+"""The fork server for the tests of mutants. It has the third-party packages loaded.
 
-Loading them takes most of the time of a single test. None of our own code is among them: that comes from
-the copy of the tree, anew for every mutant.
+Importing these packages takes most of the time of a single test. The fork server does not import Ringback's
+own code: each mutant's tests import it from their copy of the tree.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ OTHERS = (
 
 
 def fork_server() -> ForkServerContext:
-    """Return the context that the tests of mutants are forked from."""
+    """Start the fork server, and return its multiprocessing context."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     os.environ["PYTHONPATH"] = str(TESTS)
@@ -55,7 +55,7 @@ def fork_server() -> ForkServerContext:
 
 
 def run_tests(root: str, arguments: Sequence[str], said: str) -> None:
-    """Run pytest on a copy of the tree; what it says goes into the file `said`, its status beside it."""
+    """Run pytest in a copy of the tree. Write its output to the file `said`, and its exit status to `said`.status."""
     os.setsid()
     file = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for number in (1, 2):
@@ -65,7 +65,7 @@ def run_tests(root: str, arguments: Sequence[str], said: str) -> None:
     sys.path[:] = [root, *(path for path in sys.path if path != str(TESTS))]
     mine = [name for name in sys.modules if name.partition(".")[0] in OURS]
     assert not mine, mine
-    # This module's package is the original's; the copy's tests import their own.
+    # This module belongs to the original tree. The tests import the package from the copy.
     for name in [name for name in sys.modules if name.partition(".")[0] == "faults"]:
         del sys.modules[name]
     import pytest
