@@ -89,9 +89,9 @@ MUTANTS = {
     "no deduplication": ChaosMutant(
         breaks="P5",
         edits=_without(
-            "dedup of events",
-            "the old answer to a whole delivery",
-            "the old answer to the delivery of one event",
+            "deduplication of events by their key",
+            "the stored response for a repeated delivery of several events",
+            "the stored response for a repeated delivery of one event",
         ),
     ),
     "no supersede of an older request": ChaosMutant(

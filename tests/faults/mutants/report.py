@@ -1,4 +1,4 @@
-"""docs/mutants.md: which test caught which mutant."""
+"""Writer of docs/mutants.md, the table of mutants and the tests that caught them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ REPORT = ROOT / "docs" / "mutants.md"
 _HEAD = """\
 # Every guard has a test
 
-A guard that no test misses is gone at the next change. `make mutants` takes out one guard at a time, in a throw-away copy of the tree, and runs the tests: each of the {count} below was noticed by the test beside it, and none went unnoticed. A whole run writes this page anew.
+A guard is code that keeps a promise, for example a comparison or a limit. A guard without a test can be removed by mistake. `make mutants` removes one guard at a time in a temporary copy of the source tree and runs the tests. Such a changed copy is called a mutant. In the last complete run, a test failed for each of the {count} mutants below. The column *caught by* names the first test that failed. Each complete run without surviving mutants rewrites this page.
 
 ```
-make mutants                     # all, about {minutes} minutes on two cores
-make mutants ONLY="quiet time"   # those whose name holds these words
+make mutants                     # all mutants, about {minutes} minutes on two cores
+make mutants ONLY="quiet time"   # mutants whose guard contains these words
 ```
 
-The tests named with a mutant run first, and if they pass the whole files that hold them. A mutant names a function and, by names and structure, what becomes of which condition, call or value in it. One whose place is gone, or is there twice, fails as `place not found` in the ordinary suite (`tests/faults/test_mutants.py`). The mutants are in `tests/faults/mutants/`, by subject. Twelve more, for which everything is started, killed and frozen, belong to the fault run: [Tested under faults](faults.md).
+The mutants are defined in `tests/faults/mutants/`, one file per subject. A mutant names a function, a condition, call or value in it, and the replacement. It also names the tests that run first. If these pass, the whole test files that contain them run. `tests/faults/test_mutants.py` is part of the ordinary test suite. It fails if the place of a mutant is missing or ambiguous. The fault run, which kills and freezes processes of a complete system, has twelve more mutants: [Tested under faults](faults.md).
 
 | guard | without it | caught by |
 |---|---|---|
@@ -33,7 +33,7 @@ The tests named with a mutant run first, and if they pass the whole files that h
 
 
 def write_report(mutants: Sequence[Mutant], verdicts: Sequence[Verdict]) -> Path:
-    """Write the page; a run of a part writes none."""
+    """Write docs/mutants.md from the results of a complete run. Return its path."""
     minutes = max(1, round(sum(verdict.seconds for verdict in verdicts) / 60 / 2))
     rows = [
         f"| {mutant.guard} | {mutant.out} | `{verdict.caught_by}` |\n"
