@@ -85,9 +85,9 @@ class Web:
         wanted = self.receiver if first in _RECEIVER else self.api if first in _API else self.dashboard
         return wanted or self.applications[0]
 
-    def overloaded(self, method: str, path: str) -> int:
-        """Return the HTTP status for a request that is rejected before it is read, and count a delivery."""
-        return 503 if self.webhooks is None else self.webhooks.overloaded(method, path)
+    def count_overload(self, method: str, path: str) -> int:
+        """Return the HTTP status for a request that is rejected unread. Count it if it is a delivery."""
+        return 503 if self.webhooks is None else self.webhooks.count_overload(method, path)
 
     @property
     def applications(self) -> tuple[Flask, ...]:
@@ -104,10 +104,10 @@ def create_app() -> Web:
         sys.stderr.flush()
         raise SystemExit(1) from None
     ConfigRefresher(services.configuration).start()
-    Heartbeat(services.processes, services.store.who).start()
+    Heartbeat(services.processes, services.store.process_id).start()
     services.durability.start()
-    AlertMonitor(services, services.store.who, SentryReporter()).start()
-    services.counter_flusher.switch_on()
+    AlertMonitor(services, services.store.process_id, SentryReporter()).start()
+    services.counter_flusher.start()
     services.wake_ups.start()
     return web
 

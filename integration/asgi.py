@@ -48,7 +48,7 @@ def create_app() -> WsgiBridge:
     _allow_many_connections()
     app = web.create_app()
     _tune_garbage_collection()
-    return WsgiBridge(threads_by_application(app), app.overloaded)
+    return WsgiBridge(threads_by_application(app), app.count_overload)
 
 
 def threads_by_application(app: Web) -> Callable[[str], RequestThreads]:
@@ -107,20 +107,20 @@ class WsgiBridge:
 
     `threads_for` returns the threads for a path. A body must arrive within `body_seconds`. All bodies
     together may hold `most_held_bytes`; above that limit the oldest incomplete body is rejected. Responses
-    are sent in one piece. `overloaded` returns the HTTP status for a method and path when a request is
+    are sent in one piece. `count_overload` returns the HTTP status for a method and path when a request is
     rejected because too many are waiting: some senders send again only after a certain status.
     """
 
     def __init__(
         self,
         threads_for: Callable[[str], RequestThreads],
-        overloaded: Callable[[str, str], int] = _unavailable,
+        count_overload: Callable[[str, str], int] = _unavailable,
         *,
         body_seconds: float = BODY_SECONDS,
         most_held_bytes: int = MAX_HELD_BYTES,
     ) -> None:
         self._threads_for = threads_for
-        self._overloaded = overloaded
+        self._count_overload = count_overload
         self._body_seconds = body_seconds
         self._most_held = most_held_bytes
         self._held = 0
@@ -142,7 +142,7 @@ class WsgiBridge:
         except _RequestRejected as refused:
             answer = wsgi.of_flask(refused.answer)
         except _OverloadError as overload:
-            status = self._overloaded(scope["method"], wsgi.raw_path(scope).decode("latin-1"))
+            status = self._count_overload(scope["method"], wsgi.raw_path(scope).decode("latin-1"))
             retry_after = {"Retry-After": str(RETRY_AFTER_SECONDS)}
             answer = wsgi.of_flask(problem(status, detail=str(overload), headers=retry_after))
         finally:

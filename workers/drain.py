@@ -1,6 +1,6 @@
 """A drain: leases one queue and pushes its recalls one after the other, for a bounded time.
 
-A drain never waits. If the queue must wait, the drain ends and the store keeps the time until which it waits.
+If the queue must wait, the drain ends, and the store keeps the time until which the queue waits.
 Times are measured on CLOCK_BOOTTIME, which includes suspension, from before a claim is sent. If the store's
 reply is lost, the drain repeats the request until the lease expires. After that another worker may acquire
 the queue.
@@ -24,7 +24,7 @@ from integration.domain.schedule import Drop
 from integration.domain.timestamps import from_epoch_ms, from_iso, iso_seconds
 from integration.store.recalls import encoded_attempt
 from integration.store.token_queue import Claim, NoClaim, PushResult, QueueReply, terms_of
-from integration.telemetry.counters import GAP, Counters
+from integration.telemetry.counters import PUSH_GAP, Counters
 from workers.push_results import push_result
 from workers.retry import QueueHistory, RecallHistory, decide, store_retry_seconds
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from integration.clients.wolkvox import Exchange, WolkvoxConnection
     from integration.clients.wolkvox_protocol import Verdict
     from integration.domain.account import Account
-    from integration.store.token_queue import Terms, TokenQueues, WakeUp
+    from integration.store.token_queue import QueueSettings, TokenQueues, WakeUp
     from integration.telemetry.reporter import Reporter
     from workers.retry import Decision
 
@@ -84,7 +84,7 @@ class Drain:
         self._pushed = 0
         self._claimed_at = self._started
         self._answered_at: float | None = None
-        self._cached_terms: tuple[datetime, Terms] | None = None
+        self._cached_terms: tuple[datetime, QueueSettings] | None = None
 
     def run(self, wake_up: WakeUp | None = None) -> WakeUp | None:
         """Push recalls until the queue is empty, must wait, or the time is up.
@@ -101,7 +101,7 @@ class Drain:
                 reply = self._finish(reply.claim, step, result)
         return reply.wake_up
 
-    def _terms(self) -> Terms:
+    def _terms(self) -> QueueSettings:
         """Return the queue's terms. Compute them again when the day has ended or the clock was set back."""
         now = self._tools.now()
         if self._cached_terms is not None:
@@ -233,7 +233,7 @@ class Drain:
         """Count the call, and record the time for which the queue was idle before it."""
         self._tools.counters.pushed(claim.account, seconds)
         if self._answered_at is not None:
-            self._tools.counters.observe(GAP, max(0.0, sent_at - self._answered_at))
+            self._tools.counters.observe(PUSH_GAP, max(0.0, sent_at - self._answered_at))
         self._answered_at = self._tools.boottime()
 
     def _decide(self, claim: Claim, account: Account, verdict: Verdict) -> tuple[Decision, QueueHistory]:

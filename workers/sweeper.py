@@ -126,7 +126,7 @@ class Sweeper:
         except Exception:
             # The sweep finds lost work, so an error of one step must not end it.
             name = getattr(step, "__name__", "sweep")
-            log.exception("a step of the sweep failed; it is repeated", during=name)
+            log.exception("a sweep step failed; it runs again in the next sweep", during=name)
 
     def _report_sweep(self, seconds: float) -> None:
         """Report the sweep and its duration to Sentry, once a minute over all workers."""

@@ -40,7 +40,7 @@ _worker: Worker | None = None
 def drain(queue: str, number: int) -> None:
     """Drain the queue with the id `queue`. `number` identifies the wake-up."""
     if _worker is not None:
-        _worker.take(WakeUp(queue, number))
+        _worker.handle_wake_up(WakeUp(queue, number))
 
 
 @shared_task(name=LOOK_UP, ignore_result=True)

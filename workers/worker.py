@@ -12,7 +12,7 @@ from integration.alerts.monitor import AlertMonitor
 from integration.clients.deadline_transport import boottime
 from integration.clients.wolkvox import WolkvoxConnection, verdict_of
 from integration.domain.errors import StoreAwayError
-from integration.domain.schedule import apply
+from integration.domain.schedule import reschedule
 from integration.services.binding import accounts_by_queue
 from integration.services.container import Services
 from integration.services.heartbeat import Heartbeat
@@ -57,7 +57,7 @@ class Worker:
         self.stopping = threading.Event()
         self._wake_ups = wake_ups
         self._known: _QueueAccounts | None = None
-        self._knowing = threading.Lock()
+        self._queues_lock = threading.Lock()
         self._tools = DrainDependencies(
             queues=self.services.queues,
             open_connection=WolkvoxConnection,
@@ -68,16 +68,19 @@ class Worker:
             jitter=random.random,
             sleep=time.sleep,
             stopping=self.stopping.is_set,
-            reschedule=apply,
+            reschedule=reschedule,
             counters=self.services.counters,
         )
         self.lookups = LookupRunner(self.services)
-        self.alert_monitor = AlertMonitor(self.services, store.who, reporter)
-        self.heartbeat = Heartbeat(self.services.processes, store.who, reporter)
+        self.alert_monitor = AlertMonitor(self.services, store.process_id, reporter)
+        self.heartbeat = Heartbeat(self.services.processes, store.process_id, reporter)
         self.sweeper = Sweeper(self.services, wake_ups, self.heartbeat, reporter, self.drain, self.stopping)
 
-    def take(self, wake_up: WakeUp) -> None:
-        """Drain the queue of a wake-up received from Celery. Log StoreAwayError instead of raising it."""
+    def handle_wake_up(self, wake_up: WakeUp) -> None:
+        """Drain the queue of a wake-up received from Celery.
+
+        If the store is unavailable, nothing is raised: the sweep publishes the wake-up again.
+        """
         with self.heartbeat.consumer_health.taking():
             self.drain(wake_up)
 
@@ -105,7 +108,7 @@ class Worker:
 
     def _read_queues(self, config: Config) -> _QueueAccounts | None:
         """Return the accounts by queue id, or None if the key for queue ids cannot be read."""
-        with self._knowing:
+        with self._queues_lock:
             known = self._known
             try:
                 # Read the key again, because a store that was emptied or replaced has another one.
@@ -127,7 +130,7 @@ class Worker:
         self.heartbeat.start()
         self.services.durability.start()
         self.alert_monitor.start()
-        self.services.counter_flusher.switch_on(always=True)
+        self.services.counter_flusher.start(always=True)
         self.sweeper.start()
 
     def stop(self) -> None:
@@ -135,7 +138,7 @@ class Worker:
         self.stopping.set()
         self.heartbeat.stop()
         self.alert_monitor.stop()
-        self.services.counter_flusher.let_end()
+        self.services.counter_flusher.stop()
         self.sweeper.stop()
 
 

@@ -11,6 +11,7 @@ import ssl
 import threading
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
@@ -95,8 +96,9 @@ def _post(url: str, body: bytes, headers: dict[str, str]) -> None:
     except httpx.InvalidURL:
         raise ChannelError("`url` of the channel is not a valid URL. Correct it.") from None
     if not answer.is_success:
-        status = f"the receiver responded with status {answer.status_code}"
-        raise ChannelError(f"{status}. Check `url` of the channel.")
+        busy = answer.is_server_error or answer.status_code == HTTPStatus.TOO_MANY_REQUESTS
+        remedy = "Check the receiver." if busy else "Check `url` of the channel."
+        raise ChannelError(f"the receiver responded with status {answer.status_code}. {remedy}")
 
 
 # --- e-mail ----------------------------------------------------------------------------------
@@ -147,8 +149,8 @@ def _deliver(channel: EmailChannel, mail: EmailMessage) -> None:
         why = f"the mail server rejected the sign-in with code {error.smtp_code}"
         raise ChannelError(f"{why}. Check `user` and `password` of the channel.") from None
     except smtplib.SMTPResponseException as error:
-        why = f"the mail server rejected the message with code {error.smtp_code}"
-        raise ChannelError(f"{why}. Look up the code in its documentation.") from None
+        why = f"the mail server answered with the error code {error.smtp_code}"
+        raise ChannelError(f"{why}. Look up the code in the documentation of the mail server.") from None
     except smtplib.SMTPRecipientsRefused:
         raise ChannelError("the mail server rejected all addresses. Check `to` of the channel.") from None
     except smtplib.SMTPException as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from integration.telemetry.redaction import harmless
+from integration.telemetry.redaction import masked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,7 +44,7 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         ),
         "quota-used": (
             "Account {subject}: {percent} % of the daily calls are used",
-            "{pushed} of {limit} calls were made. Further recalls wait for the next day when all are used.",
+            "{pushed} of {limit} calls were made. When all are used, further recalls wait for the next day.",
         ),
         "source-silent": (
             "Source {subject} has sent nothing for {hours} hours",
@@ -76,7 +76,7 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         ),
         "parked-events": (
             "Source {subject}: parked events: {parked}",
-            "They could not be mapped. Correct the route or the events, then remap them.",
+            "They could not be mapped. Correct the route in ringback.toml, then run: ringback remap",
         ),
         "workers-stalled": (
             "Workers that receive no wake-ups: {workers}",
@@ -139,7 +139,7 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         ),
         "parked-events": (
             "Origen {subject}: eventos por corregir: {parked}",
-            "No se pudieron procesar. Corrija la ruta o los eventos y procéselos de nuevo.",
+            "No se pudieron procesar. Corrija la ruta en ringback.toml y ejecute: ringback remap",
         ),
         "workers-stalled": (
             "Procesos de envío que no reciben avisos: {workers}",
@@ -212,7 +212,7 @@ def text_of(
     title, text = _WORDS[language][kind]
     known = {**values, "subject": subject}
     known["reason"] = translate(str(known.get("reason", "")))
-    filled = {name: harmless(known.get(name, "")) for name in re.findall(r"{(\w+)}", title + text)}
+    filled = {name: masked(known.get(name, "")) for name in re.findall(r"{(\w+)}", title + text)}
     return title.format(**filled), _tidied(text.format(**filled))
 
 

@@ -31,7 +31,7 @@ log = structlog.get_logger("ringback.alerts")
 EVERY_SECONDS: Final = 10.0
 FIRST_WAIT_SECONDS: Final = 5.0
 LONGEST_WAIT_SECONDS: Final = 600.0
-KEPT: Final = timedelta(days=3)
+MESSAGE_MAX_AGE: Final = timedelta(days=3)
 
 
 class Listener(Protocol):
@@ -153,7 +153,7 @@ class AlertMonitor:
 
     def _failed(self, taken: DueMessage, error: RingbackError) -> bool:
         fields: dict[str, Any] = {"channel": taken.channel, "message": taken.message.id, "why": str(error)}
-        if self._now() - taken.message.at > KEPT:
+        if self._now() - taken.message.at > MESSAGE_MAX_AGE:
             self._count(taken, "given up")
             log.error("alert dropped: its channel rejected it for three days", **fields)
             self._services.alerts.done(taken)

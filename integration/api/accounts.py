@@ -10,7 +10,7 @@ from flask import request
 from integration.api.keys import may_see, note
 from integration.api.models import MOST_PAUSE_DAYS, AccountList, AccountModel, Me, PauseRequestBody
 from integration.api.requests import bad_fields, checked, optional_json_body
-from integration.domain.errors import UnknownError, invalid_value
+from integration.domain.errors import NotFoundError, invalid_value
 
 if TYPE_CHECKING:
     from integration.config.models import ApiKey
@@ -23,7 +23,7 @@ def me(services: Services, caller: ApiKey) -> Me:
     return Me(name=caller.name, accounts=tuple(sorted(accounts)))
 
 
-def many(services: Services, caller: ApiKey) -> AccountList:
+def list_accounts(services: Services, caller: ApiKey) -> AccountList:
     """Return the accounts that the caller may see. Raise StoreAwayError."""
     names = None if caller.accounts is None else sorted(caller.accounts)
     return AccountList(
@@ -32,16 +32,16 @@ def many(services: Services, caller: ApiKey) -> AccountList:
 
 
 def one(services: Services, caller: ApiKey, name: str) -> AccountModel:
-    """Return an account. Raise UnknownError if there is none or the caller must not see it."""
+    """Return an account. Raise NotFoundError if there is none or the caller must not see it."""
     if not may_see(caller, name):
-        raise UnknownError("no such account")
+        raise NotFoundError("no such account")
     return AccountModel.model_validate(services.accounts.get(name))
 
 
 def pause(services: Services, caller: ApiKey, name: str) -> AccountModel:
     """Pause the queue of an account. Return the account.
 
-    Raise UnknownError if there is no such account or the caller must not see it, the errors of
+    Raise NotFoundError if there is no such account or the caller must not see it, the errors of
     `optional_json_body`, and ProblemError (422) if `until` has passed or is too far ahead.
     """
     body = checked(PauseRequestBody, optional_json_body(request))
@@ -63,7 +63,7 @@ def is_pause_end(until: datetime, now: datetime) -> bool:
 
 
 def resume(services: Services, caller: ApiKey, name: str) -> AccountModel:
-    """Resume the queue of an account. Return the account. Raise the UnknownError of `one`."""
+    """Resume the queue of an account. Return the account. Raise the NotFoundError of `one`."""
     one(services, caller, name)
     services.accounts.resume(name)
     note(services, caller, "resume", name)

@@ -27,7 +27,7 @@ _CURSOR = "p1_"
 REMAP_SECONDS: Final = 20.0
 
 
-def many(services: Services, caller: ApiKey) -> ParkedPage:
+def list_parked(services: Services, caller: ApiKey) -> ParkedPage:
     """Return a page of parked events, newest first. Raise ProblemError (422) for invalid parameters.
 
     A key that is limited to accounts does not see events without an account.

@@ -12,7 +12,7 @@ from flask import request
 from integration.api.keys import may_see, note
 from integration.api.models import RecallModel, RecallPage, RecallRequestBody, RecallsQuery
 from integration.api.requests import bad_fields, body_faults, idempotency_key, json_body, query, unmappable
-from integration.domain.errors import UnknownError, invalid_value
+from integration.domain.errors import NotFoundError, invalid_value
 from integration.domain.phone_numbers import endings
 from integration.domain.recall import Filter
 from integration.mapping.planner import BadFieldsError, Expired, request_from_fields
@@ -60,7 +60,7 @@ def create(services: Services, caller: ApiKey) -> tuple[RecallModel, int, Mappin
         )
     try:
         recall = services.recalls.records.get(admitted.answer.recalls[0])
-    except UnknownError as error:
+    except NotFoundError as error:
         detail = "the recall of this Idempotency-Key was deleted after its retention. Use a new key."
         raise ProblemError(409, detail) from error
     # Only a path, because the public host name is not known here.
@@ -69,11 +69,11 @@ def create(services: Services, caller: ApiKey) -> tuple[RecallModel, int, Mappin
 
 
 def one(services: Services, caller: ApiKey, recall_id: str) -> RecallModel:
-    """Return a recall. Raise UnknownError if there is none or the caller must not see it."""
+    """Return a recall. Raise NotFoundError if there is none or the caller must not see it."""
     return RecallModel.model_validate(_visible(services, caller, recall_id))
 
 
-def many(services: Services, caller: ApiKey) -> RecallPage:
+def list_recalls(services: Services, caller: ApiKey) -> RecallPage:
     """Return the page of recalls that match the query. Raise ProblemError (422) for invalid parameters."""
     parameters = query(RecallsQuery, request)
     which = _filter_of(services, caller, parameters)
@@ -111,7 +111,7 @@ def _filter_of(services: Services, caller: ApiKey, parameters: RecallsQuery) -> 
 
 
 def retry(services: Services, caller: ApiKey, recall_id: str) -> RecallModel:
-    """Queue a dead or expired recall again. Return it. Raise UnknownError, ConflictError."""
+    """Queue a dead or expired recall again. Return it. Raise NotFoundError, ConflictError."""
     _visible(services, caller, recall_id)
     services.recalls.retry(recall_id, f"retried by api:{caller.name}", datetime.now(UTC))
     note(services, caller, "retry", recall_id)
@@ -119,7 +119,7 @@ def retry(services: Services, caller: ApiKey, recall_id: str) -> RecallModel:
 
 
 def cancel(services: Services, caller: ApiKey, recall_id: str) -> RecallModel:
-    """Cancel a queued recall. Return it. Raise UnknownError, ConflictError."""
+    """Cancel a queued recall. Return it. Raise NotFoundError, ConflictError."""
     _visible(services, caller, recall_id)
     services.recalls.cancel(recall_id, f"cancelled by api:{caller.name}")
     note(services, caller, "cancel", recall_id)
@@ -129,7 +129,7 @@ def cancel(services: Services, caller: ApiKey, recall_id: str) -> RecallModel:
 def _visible(services: Services, caller: ApiKey, recall_id: str) -> Recall:
     recall = services.recalls.records.get(recall_id)
     if not may_see(caller, recall.account):
-        raise UnknownError("no such recall")
+        raise NotFoundError("no such recall")
     return recall
 
 

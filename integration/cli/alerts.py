@@ -20,7 +20,7 @@ from integration.cli.context import (
     pass_cli_context,
     unknown,
 )
-from integration.domain.errors import RingbackError, UnknownError
+from integration.domain.errors import NotFoundError, RingbackError
 from integration.domain.timestamps import iso_seconds
 from integration.store.monitoring.alerts import AlertMessage
 
@@ -109,7 +109,7 @@ def _waiting_fields(found: Backlog) -> dict[str, Any]:
 def _test(context: CliContext, name: str, *, as_json: bool) -> None:
     channels = context.config.alerts.channels
     if name != ALL and name not in channels:
-        raise UnknownError(unknown("channel", name, channels))
+        raise NotFoundError(unknown("channel", name, channels))
     names = list(channels) if name == ALL else [name]
     if not names:
         raise RingbackError("no channel is configured. Add a table [alerts.channels.NAME] to ringback.toml.")

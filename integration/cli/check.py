@@ -24,7 +24,7 @@ from integration.cli.context import (
 from integration.config import environment
 from integration.config.environment import running_url
 from integration.config.warnings import config_warnings
-from integration.domain.errors import ConfigError, Fault, StoreAwayError, UnknownError, invalid_value
+from integration.domain.errors import ConfigError, Fault, NotFoundError, StoreAwayError, invalid_value
 from integration.services.online_check import OnlineCheck, check_lookups, check_queues
 from integration.store.audit import COMMAND_LINE, AuditLog
 from integration.store.durability import inspect
@@ -86,9 +86,9 @@ def accept(context: CliContext, digest: str | None, *, as_json: bool) -> None:
     change = pending.get(digest) if digest else next(iter(pending.values()), None)
     if change is None:
         known = f" Pending: {', '.join(pending)}." if pending else ""
-        raise UnknownError(f"no such change of the configuration is pending.{known} Nothing was accepted.")
+        raise NotFoundError(f"no such change of the configuration is pending.{known} Nothing was accepted.")
     if digest is None and len(pending) > 1:
-        raise UnknownError(
+        raise NotFoundError(
             f"several changes are pending. Give the digest of one of them: {', '.join(pending)}"
         )
     changes.accept(change.digest)

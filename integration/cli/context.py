@@ -18,7 +18,7 @@ import click
 
 from integration.config import environment
 from integration.config.models import zone_of
-from integration.domain.errors import ENVIRONMENT, ConfigError, Fault, UnknownError
+from integration.domain.errors import ENVIRONMENT, ConfigError, Fault, NotFoundError
 from integration.services.configuration import watch_config
 from integration.services.container import Services
 from integration.services.wakeup import WakeUpPublisher
@@ -94,18 +94,18 @@ class CliContext:
         return Services(self.watch, self.store, WakeUpPublisher.silent())
 
     def source(self, name: str) -> Source:
-        """Return the configured source with this name. Raise UnknownError."""
+        """Return the configured source with this name. Raise NotFoundError."""
         found = self.config.sources.get(name)
         if found is None:
-            raise UnknownError(unknown("source", name, self.config.sources))
+            raise NotFoundError(unknown("source", name, self.config.sources))
         return found
 
     def require_account(self, name: str) -> None:
-        """Raise UnknownError if neither the configuration nor the store knows the account."""
+        """Raise NotFoundError if neither the configuration nor the store knows the account."""
         config = self.config_if_good
         known = set(TokenQueues(self.store).bound()) | set(config.accounts if config else ())
         if name not in known:
-            raise UnknownError(unknown("account", name, known))
+            raise NotFoundError(unknown("account", name, known))
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:

@@ -25,7 +25,7 @@ from integration.cli.context import (
     pass_cli_context,
 )
 from integration.cli.webhooks.lookups import as_fields, print_waiting, waiting_lookups
-from integration.domain.errors import ConflictError, UnknownError
+from integration.domain.errors import ConflictError, NotFoundError
 from integration.domain.phone_numbers import endings
 from integration.domain.recall import Attempt, Filter, Recall, State
 from integration.store.audit import COMMAND_LINE, AuditLog
@@ -298,7 +298,7 @@ def _each(recall_ids: Sequence[str], act: Callable[[str], object]) -> _Success:
             act(one)
         except ConflictError as error:
             failed.append(_Failure(one, error.state, str(error)))
-        except UnknownError as error:
+        except NotFoundError as error:
             failed.append(_Failure(one, None, str(error)))
         else:
             done.append(one)

@@ -17,9 +17,11 @@ from integration.domain.field_types import SITE_WORDS
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from integration.config.alert_models import Channel
     from integration.config.descriptions import Place
     from integration.config.models import Config, Route
     from integration.config.reading import ConfigReading
+    from integration.config.source_models.models import Source
     from integration.domain.account import Account
 
 
@@ -85,27 +87,41 @@ def _check_listed(reading: ConfigReading, place: Place, known: Collection[str], 
 
 
 def secret_texts(config: Config) -> Iterator[tuple[str, Place, SecretStr]]:
-    """Yield the use, the place and the value of every secret. Secrets of different uses must differ."""
+    """Yield the use, the place and the value of every secret."""
     for name, account in config.accounts.items():
         yield "token", ("accounts", name, "token"), account.token
-    for name, source in config.sources.items():
-        place = ("sources", name)
-        secrets = () if source.kind == "salesforce" else source.secrets
-        yield from (("secret", (*place, "secrets", index), each) for index, each in enumerate(secrets))
-        if source.url_key:
-            yield "url_key", (*place, "url_key"), source.url_key
-        if lookup := lookup_of(source):
-            secrets_of_lookup = ((key, value) for key, value in lookup if isinstance(value, SecretStr))
-            yield from (("lookup", (*place, "lookup", key), value) for key, value in secrets_of_lookup)
-    for name, channel in config.alerts.channels.items():
-        if channel.kind == "email" and channel.password:
-            yield "password", ("alerts", "channels", name, "password"), channel.password
-        if channel.kind == "webhook" and channel.secret:
-            yield "alert secret", ("alerts", "channels", name, "secret"), channel.secret
+    for source in config.sources.values():
+        yield from _secrets_of_source(source)
+    for channel in config.alerts.channels.values():
+        yield from _secrets_of_channel(channel)
     for name, key in config.api_keys.items():
         yield "key", ("api_keys", name, "key"), key.key
     if config.oidc is not None:
         yield "client_secret", ("oidc", "client_secret"), config.oidc.client_secret
+
+
+def _secrets_of_source(source: Source) -> Iterator[tuple[str, Place, SecretStr]]:
+    place = ("sources", source.name)
+    secrets = () if source.kind == "salesforce" else source.secrets
+    yield from (("secret", (*place, "secrets", index), each) for index, each in enumerate(secrets))
+    if source.url_key:
+        yield "url_key", (*place, "url_key"), source.url_key
+    if source.kind == "json" and source.verify_token:
+        yield "verify_token", (*place, "verify_token"), source.verify_token
+    if lookup := lookup_of(source):
+        secrets_of_lookup = ((key, value) for key, value in lookup if isinstance(value, SecretStr))
+        yield from (("lookup", (*place, "lookup", key), value) for key, value in secrets_of_lookup)
+
+
+def _secrets_of_channel(channel: Channel) -> Iterator[tuple[str, Place, SecretStr]]:
+    place = ("alerts", "channels", channel.name)
+    if channel.kind == "email":
+        if channel.password:
+            yield "password", (*place, "password"), channel.password
+        return
+    yield "url", (*place, "url"), channel.url
+    if channel.kind == "webhook" and channel.secret:
+        yield "alert secret", (*place, "secret"), channel.secret
 
 
 def _check_shared_texts(reading: ConfigReading, config: Config) -> None:

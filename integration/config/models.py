@@ -113,7 +113,7 @@ class DashboardSettings(Table):
         default=0,
         ge=0,
         le=10,
-        description="the number of your reverse proxies in front of the web, a whole number from 0 to 10",
+        description="the number of your reverse proxies in front of Ringback, a whole number from 0 to 10",
     )
 
 

@@ -22,9 +22,9 @@ from integration.domain.errors import (
     ClientLeftError,
     ConflictError,
     ForkServerFailedError,
+    NotFoundError,
     StoreAwayError,
     TooMuchWorkError,
-    UnknownError,
     WorkFailedError,
     WorkOverranError,
 )
@@ -87,7 +87,7 @@ _HTTP_WORDS: dict[int, Callable[[], tuple[str, str]]] = {
 }
 
 
-def _of_unknown(_error: UnknownError) -> Response:
+def _of_unknown(_error: NotFoundError) -> Response:
     return failure(
         404,
         _("Not found"),
@@ -178,7 +178,7 @@ _ANSWERS: dict[type[Exception], Callable[[Any], Response]] = {
     CSRFError: _of_forged,
     HTTPException: _of_http,
     ForbiddenError: _of_forbidden,
-    UnknownError: _of_unknown,
+    NotFoundError: _of_unknown,
     ConflictError: _of_conflict,
     StoreAwayError: _of_store_away,
     TooMuchWorkError: _of_too_much_work,

@@ -34,8 +34,8 @@ DIAL_FORMAT_WORDS = (
 )
 COUNTRY_WORDS = 'the code of a country with telephones, such as "CO"'
 COUNTRIES_WORDS = (
-    'a list of country codes of two capital letters such as ["CO"] '
-    "(default: country, or all if dial_format writes the country code)"
+    'a list of country codes of two capital letters, such as ["CO"] '
+    "(default: the value of country; all countries if dial_format writes the country code)"
 )
 
 CountryCode = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]

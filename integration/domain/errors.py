@@ -87,7 +87,7 @@ class CannotSignError(RingbackError):
     """A sample cannot be signed as its sender would sign it."""
 
 
-class UnknownError(RingbackError):
+class NotFoundError(RingbackError):
     """The recall, account, source or parked event does not exist."""
 
 

@@ -26,11 +26,11 @@ FILLED_TEXT_WORDS = "a text that is not empty"
 HEADER_TEXT_WORDS = "a text of visible ASCII characters without spaces, because it is sent in a header"
 URL_KEY_WORDS = "at least 16 characters of A-Z a-z 0-9 . _ ~ -"
 BASE_URL_WORDS = (
-    "https://HOST[:PORT][/PATH] without user, query and fragment; http:// only for this machine "
+    "https://HOST[:PORT][/PATH] without user, query or fragment; http:// only for this machine "
     "(localhost, 127.0.0.1) or a name without dots, because the token is sent in a header"
 )
 PUBLIC_URL_WORDS = (
-    "the full https:// address as the sender signs it, without user and fragment; "
+    "the full https:// address as the sender signs it, without user or fragment; "
     "http:// only for this machine"
 )
 SITE_WORDS = "https://HOST[:PORT], the dashboard's address in a browser; http:// only for this machine"
@@ -38,7 +38,7 @@ ROLE_WORDS = '"viewer", "operator" or "admin"'
 ROLES_WORDS = (
     'a table with the provider\'s groups as keys and roles as values, such as { "callcentre" = "operator" }'
 )
-HOOK_URL_WORDS = "an https:// address without user and fragment; http:// only for this machine"
+HOOK_URL_WORDS = "an https:// address without user or fragment; http:// only for this machine"
 MAIL_WORDS = "an address such as operator@example.com, without a name before it"
 _LONGEST_ZONE = 60
 _SIMILAR_CITY = 0.75

@@ -135,11 +135,12 @@ class Recall:
 class Filter:
     """Conditions that a recall must match. A condition that is None matches every recall.
 
-    `accounts` is the set that the caller may see, `states` the set that an action applies to. `telephones`
-    holds the last digits of numbers, or whole numbers after `phone_numbers.WHOLE`; one of them must match.
-    `about` matches the customer's id or the CRM's record id. If both `about` and `telephones` are set, one
-    match of either is enough. `prefix` is the start of the recall's id. `words` is the digest of the words of
-    wolkvox' latest answer. Times are aware; the `until` times are exclusive.
+    `accounts` is the set that the caller may see, `states` the set that an action applies to.
+    `telephones` holds the last digits of numbers, or whole numbers after
+    `phone_numbers.FULL_NUMBER_PREFIX`; one of them must match. `about` matches the customer's id or the
+    CRM's record id. If both `about` and `telephones` are set, one match of either is enough. `prefix` is
+    the start of the recall's id. `words` is the digest of the words of wolkvox' latest answer. Times are
+    aware; the `until` times are exclusive.
     """
 
     state: State | None = None

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final
 
-from integration.domain.phone_numbers import WHOLE, endings, whole_numbers
+from integration.domain.phone_numbers import FULL_NUMBER_PREFIX, endings, whole_numbers
 from integration.domain.recall import Filter, State
 from integration.domain.timestamps import read_iso
 
@@ -87,7 +87,9 @@ class SearchTerm:
             return False
         spelled = whole_numbers(text, self._accounts)
         return any(
-            number in spelled if number.startswith(WHOLE) else any(each.endswith(number) for each in spelled)
+            number in spelled
+            if number.startswith(FULL_NUMBER_PREFIX)
+            else any(each.endswith(number) for each in spelled)
             for number in self.telephones
         )
 

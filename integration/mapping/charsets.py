@@ -51,11 +51,11 @@ def utf8(body: bytes, charset: str) -> bytes:
 
 
 def decoded(body: bytes, charset: str) -> str:
-    """Return the text of bytes: decoded as UTF-8 if they are valid UTF-8, else in `charset`.
+    """Decode bytes as UTF-8 if that is valid and `charset` extends ASCII, otherwise as `charset`.
 
     Many senders use UTF-8 but declare another charset, and a text in another charset is hardly ever valid
-    UTF-8. A lone surrogate becomes U+FFFD: programs in UTF-16 (JavaScript, Java, .NET) cut texts inside a
-    pair, and encode the half like a character. Raise UnicodeDecodeError if `charset` does not fit.
+    UTF-8. A lone surrogate becomes U+FFFD: JavaScript, Java and .NET can cut a text inside a surrogate pair
+    and encode the remaining half. Raise UnicodeDecodeError if the bytes are not valid in `charset`.
     """
     if extends_ascii(charset):
         with suppress(UnicodeDecodeError):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from integration.domain.recall import Recall
     from integration.mapping.routes import CompiledRoute, CompiledRoutes, Field, Filled
 
-CLOCKS_MAY_DIFFER = timedelta(minutes=5)  # the longest time that a version may be after the arrival
+CLOCK_SKEW_TOLERANCE = timedelta(minutes=5)  # the longest time that a version may be after the arrival
 _A_ROUTE = "a table [[routes]] with the name of this source"
 _UNREACHED = "not reached: an earlier route decided"
 
@@ -288,7 +288,7 @@ def _dated(
     account: Account, values: Mapping[str, Any], origin: _Origin, now: datetime
 ) -> tuple[RecallRequest, schedule.Scheduled | schedule.Drop]:
     requested_date = values["recall_date"]
-    scheduled = schedule.apply(account, requested_date, now)
+    scheduled = schedule.reschedule(account, requested_date, now)
     request = RecallRequest(
         account=account.name,
         campaign_id=values["campaign_id"],
@@ -318,13 +318,13 @@ def _cancel(account: Account, values: Mapping[str, Any], origin: _Origin) -> Can
 def _version(
     compiled_routes: CompiledRoutes, delivery: Delivery, event: Event, account: Account, context: EventContext
 ) -> datetime:
-    """Return the CRM's time of the request, in UTC, at most CLOCKS_MAY_DIFFER after the arrival.
+    """Return the CRM's time of the request, in UTC, at most CLOCK_SKEW_TOLERANCE after the arrival.
 
     Without this limit, a CRM whose clock is ahead could block later requests.
     """
     arrival = delivery.received_at
     happened = event.occurred_at or _event_time(compiled_routes, delivery.source, account, context) or arrival
-    return min(happened, arrival + CLOCKS_MAY_DIFFER).astimezone(UTC)
+    return min(happened, arrival + CLOCK_SKEW_TOLERANCE).astimezone(UTC)
 
 
 def _event_time(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import orjson
 
 from integration.domain.account import AccountView, Pause, next_reset, quota_day
-from integration.domain.errors import UnknownError
+from integration.domain.errors import NotFoundError
 from integration.domain.timestamps import from_epoch_ms
 from integration.services.connection_probe import ProbeResult, QueueInUseError, probe_in_queue
 from integration.services.forecast import Forecast, Forecasts
@@ -105,9 +105,9 @@ class AccountService:
         return [view for view in self._in_parts(known) if view.queued or view.name in configured]
 
     def get(self, name: str) -> AccountView:
-        """Return one account with its queue. Raise UnknownError."""
+        """Return one account with its queue. Raise NotFoundError."""
         if name not in self._queues.bound() and name not in self._configuration.current.accounts:
-            raise UnknownError("no such account")
+            raise NotFoundError("no such account")
         return self._accounts([name])[0]
 
     def sharing_token(self, name: str) -> tuple[str, ...]:
@@ -117,20 +117,20 @@ class AccountService:
         return tuple(sorted(other for other, its in bound.items() if its == queue and other != name))
 
     def pause(self, name: str, reason: str, until: datetime | None = None, *, by: str = "") -> None:
-        """Pause an account's queue until it is resumed, or until `until` (aware). Raise UnknownError.
+        """Pause an account's queue until it is resumed, or until `until` (aware). Raise NotFoundError.
 
         `by` is the user or API key that pauses it.
         """
         self._queues.pause(self._binding.queue_of(name), reason, until, by=by)
 
     def resume(self, name: str) -> None:
-        """Resume an account's queue. Raise UnknownError."""
+        """Resume an account's queue. Raise NotFoundError."""
         wake_up = self._queues.resume(self._binding.queue_of(name))
         if wake_up is not None:
             self._wake_ups.publish(wake_up)
 
     def resume_and_watch(self, name: str, sleep: Callable[[float], None] = time.sleep) -> FirstPush:
-        """Resume an account's queue, and wait for its first push for a few seconds. Raise UnknownError."""
+        """Resume an account's queue, and wait for its first push for a few seconds. Raise NotFoundError."""
         before, accepted = self.get(name), self._accepted(name)
         self.resume(name)
         for _ in range(LOOKS):
@@ -157,12 +157,12 @@ class AccountService:
     def test_call(self, name: str) -> ProbeResult:
         """Read an account's campaigns from wolkvox under a lease. This may take as long as a push.
 
-        If the queue is in use, the ProbeResult says so. Raise UnknownError for an account that is not in the
+        If the queue is in use, the ProbeResult says so. Raise NotFoundError for an account that is not in the
         configuration.
         """
         account = self._configuration.current.accounts.get(name)
         if account is None:
-            raise UnknownError("no such account in the configuration")
+            raise NotFoundError("no such account in the configuration")
         if not self._test_calls.acquire(blocking=False):
             return ProbeResult(
                 good=False,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from integration.domain.errors import StoreAwayError, StoreUnsafeError, UnknownError
+from integration.domain.errors import NotFoundError, StoreAwayError, StoreUnsafeError
 from integration.store.token_queue import queue_id
 
 if TYPE_CHECKING:
@@ -71,11 +71,11 @@ class QueueBinding:
         self._bound = None
 
     def queue_of(self, account: str) -> str:
-        """Return the id of an account's queue. Raise UnknownError, StoreAwayError."""
+        """Return the id of an account's queue. Raise NotFoundError, StoreAwayError."""
         self.bind()
         queue = self._queues.bound().get(account)
         if queue is None:
-            raise UnknownError("no such account")
+            raise NotFoundError("no such account")
         return queue
 
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from integration.domain.errors import UnknownError
+from integration.domain.errors import NotFoundError
 from integration.domain.json_codec import read_json
 from integration.domain.recall import Filter, State
-from integration.domain.schedule import Drop, apply
+from integration.domain.schedule import Drop, reschedule
 from integration.domain.timestamps import epoch_ms, from_epoch_ms, from_iso, iso_seconds
 from integration.store.token_queue import wake_ups_of
 
@@ -105,10 +105,10 @@ class BulkJobs:
         return acted_on(BulkAction(kind), which)
 
     def get(self, job: str) -> BulkJob:
-        """Return a job. Raise UnknownError, StoreAwayError."""
+        """Return a job. Raise NotFoundError, StoreAwayError."""
         record = self._store.guarded(lambda: self._store.client.hgetall(self._store.key(f"job:{job}")))
         if not record:
-            raise UnknownError("no such job")
+            raise NotFoundError("no such job")
         return _job(job, record)
 
     def latest(self, limit: int = LISTED) -> list[BulkJob]:
@@ -126,7 +126,7 @@ class BulkJobs:
     def stop(self, job: str) -> bool:
         """Stop a job. What it has done so far remains. Return False if it had already ended.
 
-        Raise UnknownError, StoreAwayError.
+        Raise NotFoundError, StoreAwayError.
         """
         self.get(job)
         return bool(self._store.call("stop_job", job))
@@ -164,7 +164,7 @@ def retry_date(account: Account | None, recall: Recall, now: datetime) -> dateti
     """
     if account is None or recall.recall_date > now:
         return None
-    scheduled = apply(account.model_copy(update={"late": "asap"}), recall.recall_date, now)
+    scheduled = reschedule(account.model_copy(update={"late": "asap"}), recall.recall_date, now)
     return None if isinstance(scheduled, Drop) else scheduled.date
 
 

@@ -71,7 +71,7 @@ class ParkedService:
         self._admission = admission
 
     def event(self, parked: str) -> StoredEvents:
-        """Return a parked event by its id. Raise UnknownError."""
+        """Return a parked event by its id. Raise NotFoundError."""
         return parked_events_of(self.records.get(parked))
 
     def dismiss(self, group: str, *, who: str, reason: str) -> int:
@@ -95,11 +95,10 @@ class ParkedService:
         """Remap parked events in steps for about `seconds`. Return the sum of the steps.
 
         Events that are parked during the call are not remapped. `plan` returns the plans of events. It
-        always plans the first one, and may return None for the last ones, which the next step plans again. By
-        default the events are planned in this thread, without a time limit.
-        If `plan` raises TooMuchWorkError, ForkServerFailedError or ClientLeftError after the first step,
-        return the sum so far. Raise UnknownError for an invalid cursor, and the errors of `plan` in the first
-        step.
+        always plans the first one, and may return None for the last ones, which the next step plans
+        again. By default the events are planned in this thread, without a time limit. If `plan` raises
+        TooMuchWorkError, ForkServerFailedError or ClientLeftError after the first step, return the sum so
+        far. Raise NotFoundError for an invalid cursor, and the errors of `plan` in the first step.
         """
         until = time.monotonic() + seconds
         found = self.remap_step(which, now, cursor=cursor, plan=plan)

@@ -36,14 +36,14 @@ class RecallService:
         self._wake_ups = wake_ups
 
     def cancel(self, recall_id: str, reason: str) -> None:
-        """Cancel a queued recall. Raise UnknownError, ConflictError, StoreAwayError."""
+        """Cancel a queued recall. Raise NotFoundError, ConflictError, StoreAwayError."""
         for wake_up in self.records.cancel(recall_id, reason):
             self._wake_ups.publish(wake_up)
 
     def retry(self, recall_id: str, reason: str, now: datetime) -> None:
         """Queue a dead or expired recall again, as soon as possible if its date has passed.
 
-        Raise UnknownError, ConflictError, StoreAwayError.
+        Raise NotFoundError, ConflictError, StoreAwayError.
         """
         recall = self.records.get(recall_id)
         date = retry_date(self._configuration.current.accounts.get(recall.account), recall, now)
@@ -56,7 +56,7 @@ class RecallService:
         `date` has the form of a `recall_date`; without an offset it is in the account's zone, and "" means as
         soon as possible. A repeated call with the same `once` and `date` returns the recall of the first
         call, unless `once` is "". Raise UnmappableError for an invalid date, ConflictError if the recall has
-        not ended or its account is not in the configuration, UnknownError, and StoreAwayError.
+        not ended or its account is not in the configuration, NotFoundError, and StoreAwayError.
         """
         recall = self.records.get(recall_id)
         account = self._configuration.current.accounts.get(recall.account)

@@ -69,8 +69,8 @@ class Store:
         self.epoch = StoreEpoch() if epoch is None else epoch
         self.span: Callable[[str], AbstractContextManager[object]] = lambda _: nullcontext()
         self.kind = kind
-        self.who = f"{kind}:{secrets.token_hex(4)}"
-        self._protocol = ScriptProtocol(self.who, self.epoch, clock)
+        self.process_id = f"{kind}:{secrets.token_hex(4)}"
+        self._protocol = ScriptProtocol(self.process_id, self.epoch, clock)
         self._batcher = ScriptBatcher(
             client,
             self._protocol,

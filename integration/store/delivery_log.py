@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from integration.domain.errors import UnknownError
+from integration.domain.errors import NotFoundError
 from integration.domain.json_codec import read_json
 from integration.domain.rejection import Rejection
 from integration.domain.timestamps import epoch_ms, from_epoch_ms, from_iso, iso_milliseconds
@@ -135,22 +135,22 @@ class DeliveryLog:
         return DeliveryLogPage(items=tuple(found), next=None)
 
     def rejected(self, place: str) -> LoggedDelivery:
-        """Return a rejected delivery by its place. Raise UnknownError if there is none, StoreAwayError."""
+        """Return a rejected delivery by its place. Raise NotFoundError if there is none, StoreAwayError."""
         try:
             at, stream = _read_place(place)
         except ValueError:
-            raise UnknownError("no such delivery: its address is wrong") from None
+            raise NotFoundError("no such delivery: its address is wrong") from None
         key, wanted = self._store.key(stream), f"{at[0]}-{at[1]}"
         rows = self._store.guarded(lambda: self._store.client.xrange(key, wanted, wanted))
         if not rows or not stream.startswith("refused:"):
-            raise UnknownError("no such delivery: its entry was deleted, or its address is wrong")
+            raise NotFoundError("no such delivery: its entry was deleted, or its address is wrong")
         return _arrival(stream, *rows[0])
 
     def delivery(self, delivery_id: str) -> StoredDelivery:
-        """Return a delivery with its body. Raise UnknownError if the body was deleted, or StoreAwayError."""
+        """Return a delivery with its body. Raise NotFoundError if the body was deleted, or StoreAwayError."""
         found = self.many([delivery_id])
         if not found:
-            raise UnknownError(
+            raise NotFoundError(
                 "no such delivery: its id is wrong, or its body was deleted after raw_retention_days"
             )
         return found[0]

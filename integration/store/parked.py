@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from integration.domain.errors import UnknownError
+from integration.domain.errors import NotFoundError
 from integration.domain.json_codec import read_json
 from integration.domain.timestamps import from_epoch_ms
 
@@ -91,10 +91,10 @@ class ParkedStore:
         return bool(self._store.call("put_back_parked", parked))
 
     def get(self, parked: str) -> dict[str, str]:
-        """Return the record of a parked event. Raise UnknownError if there is none, or StoreAwayError."""
+        """Return the record of a parked event. Raise NotFoundError if there is none, or StoreAwayError."""
         record = self.many([parked]).get(parked)
         if record is None:
-            raise UnknownError("no such parked event: its id is wrong, or it was remapped or deleted")
+            raise NotFoundError("no such parked event: its id is wrong, or it was remapped or deleted")
         return record
 
     def many(self, ids: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -117,10 +117,10 @@ class ParkedStore:
 
         With `dismissed`, return dismissed events instead. A page ends early, with a cursor, after `most` or
         MOST_LOOKED_AT events. Pages are ordered by the time of parking, so events added or removed meanwhile
-        cause neither gaps nor repetitions. Raise StoreAwayError, or UnknownError if the cursor is invalid.
+        cause neither gaps nor repetitions. Raise StoreAwayError, or NotFoundError if the cursor is invalid.
         """
         if not _CURSOR.fullmatch(cursor or _START):
-            raise UnknownError("the cursor is invalid; begin with the first page")
+            raise NotFoundError("the cursor is invalid; begin with the first page")
         read = self._newer if oldest_first else self._older
         index = "dismissed" if dismissed else "parked"
         key = self._store.key(index if group is None else f"parked_in:{group}")

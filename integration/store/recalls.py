@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from integration.domain.errors import ConflictError, UnknownError
+from integration.domain.errors import ConflictError, NotFoundError
 from integration.domain.json_codec import read_json
 from integration.domain.recall import Attempt, Change, Recall, State
 from integration.domain.timestamps import epoch_ms, from_epoch_ms, from_iso, iso_seconds
@@ -111,12 +111,12 @@ class RecallStore:
         self.search = RecallSearch(store)
 
     def get(self, recall_id: str) -> Recall:
-        """Return the recall with this id. Raise UnknownError if there is none, or StoreAwayError."""
+        """Return the recall with this id. Raise NotFoundError if there is none, or StoreAwayError."""
         record = self._store.guarded(
             lambda: self._store.client.hgetall(self._store.key(f"recall:{recall_id}"))
         )
         if not record:
-            raise UnknownError("no such recall")
+            raise NotFoundError("no such recall")
         return read_recall(recall_id, record)
 
     def page(
@@ -164,7 +164,7 @@ class RecallStore:
     def retry(self, recall_id: str, reason: str, *, date: datetime | None = None) -> tuple[WakeUp, ...]:
         """Queue a dead or expired recall again. Return the wake-ups to publish.
 
-        Raise UnknownError, StoreAwayError, or ConflictError if the recall's state does not allow a retry or
+        Raise NotFoundError, StoreAwayError, or ConflictError if the recall's state does not allow a retry or
         if the customer has a newer request.
         """
         new_date = "" if date is None else iso_seconds(date)
@@ -174,14 +174,14 @@ class RecallStore:
     def cancel(self, recall_id: str, reason: str) -> tuple[WakeUp, ...]:
         """Cancel a queued recall. Return the wake-ups to publish.
 
-        Raise UnknownError, StoreAwayError, or ConflictError if the recall is not queued.
+        Raise NotFoundError, StoreAwayError, or ConflictError if the recall is not queued.
         """
         return self._settle(self._store.call("cancel", recall_id, reason))
 
     def _settle(self, reply: Sequence[Any]) -> tuple[WakeUp, ...]:
         what, state, wake_ups = reply
         if what == "unknown":
-            raise UnknownError("no such recall")
+            raise NotFoundError("no such recall")
         if what == "superseded":
             raise ConflictError(state, "the customer has a newer request, which replaces this recall")
         if what == "conflict":

@@ -42,7 +42,7 @@ UNTAKEN_PUBLICATIONS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class QueueSettings:
     """The settings of a queue: lease, quiet time and daily limit.
 
     `day` is the name of the quota's day, `day_ends` its end (aware).
@@ -179,7 +179,9 @@ class TokenQueues:
         """Return the random key for queue ids, created on first use and stored."""
         return self._store.secret("queue_key")
 
-    def acquire(self, queue: str, nonce: str, terms: Terms, *, wake_up: WakeUp | None = None) -> QueueReply:
+    def acquire(
+        self, queue: str, nonce: str, terms: QueueSettings, *, wake_up: WakeUp | None = None
+    ) -> QueueReply:
         """Acquire the queue and claim its next recall. A `wake_up` that was used before claims nothing."""
         number = "" if wake_up is None else wake_up.number
         text, new = self._store.call("acquire", queue, nonce, terms.to_json(), number)
@@ -193,7 +195,7 @@ class TokenQueues:
         result: PushResult,
         *,
         more: bool | Literal["alone"],
-        terms: Terms,
+        terms: QueueSettings,
     ) -> QueueReply:
         """Record the result of the claimed recall.
 
@@ -232,7 +234,7 @@ class TokenQueues:
         until_ms = "" if until is None else epoch_ms(until)
         self._store.call("pause", queue, reason or "paused by the operator", until_ms, by)
 
-    def begin_test_call(self, queue: str, nonce: str, terms: Terms) -> int | NoClaim:
+    def begin_test_call(self, queue: str, nonce: str, terms: QueueSettings) -> int | NoClaim:
         """Lease the queue for a test call, which belongs to no recall. Return the fence.
 
         Paused and stopped queues can be leased, too. Return NoClaim (busy, wait) while the queue pushes,
@@ -325,10 +327,10 @@ def queue_state(fields: Mapping[str, str], *, now_ms: int, today: str | None, he
     return state_of("idle", UNTAKEN if untaken else None)
 
 
-def terms_of(account: Account, now: datetime) -> Terms:
+def terms_of(account: Account, now: datetime) -> QueueSettings:
     """Return the queue settings of an account."""
     ends = next_reset(account, now)
-    return Terms(
+    return QueueSettings(
         lease_seconds=account.lease_seconds,
         quiet_seconds=account.quiet_seconds,
         daily_limit=account.daily_limit,

@@ -34,18 +34,20 @@ PUSH_UNIT: Final = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
+class Histogram:
     """A histogram: the name of its counters, and the upper bounds of its buckets in seconds."""
 
     name: str
     bounds: tuple[float, ...]
 
 
-ADMIT: Final = Scale("admit seconds", (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5))
-PUSH: Final = Scale("push seconds", (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60))
-GAP: Final = Scale("gap seconds", (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30))
-SWEEP: Final = Scale("sweep seconds", (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10))
-SWEEP_LAG: Final = Scale("sweep lag seconds", (0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30))
+ADMIT: Final = Histogram("admit seconds", (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5))
+PUSH: Final = Histogram("push seconds", (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60))
+PUSH_GAP: Final = Histogram(
+    "gap seconds", (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30)
+)
+SWEEP: Final = Histogram("sweep seconds", (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10))
+SWEEP_LAG: Final = Histogram("sweep lag seconds", (0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30))
 
 
 def _nothing() -> None:
@@ -69,9 +71,9 @@ class Counters:
         """Increment the counter `what`."""
         self._add((("counts", what, 1),))
 
-    def observe(self, scale: Scale, seconds: float) -> None:
+    def observe(self, histogram: Histogram, seconds: float) -> None:
         """Record a duration in seconds in a histogram."""
-        self._add(_observed(scale, seconds))
+        self._add(_observed(histogram, seconds))
 
     def delivery(self, source: str, result: str, *, lost: bool = False) -> None:
         """Count the result of a delivery.
@@ -125,13 +127,13 @@ class Counters:
         self._tables = defaultdict(dict)
 
 
-def _observed(scale: Scale, seconds: float) -> tuple[tuple[str, str, int], ...]:
-    bucket = bisect_left(scale.bounds, seconds)
-    bound = f"{scale.bounds[bucket]:g}" if bucket < len(scale.bounds) else "+Inf"
+def _observed(histogram: Histogram, seconds: float) -> tuple[tuple[str, str, int], ...]:
+    bucket = bisect_left(histogram.bounds, seconds)
+    bound = f"{histogram.bounds[bucket]:g}" if bucket < len(histogram.bounds) else "+Inf"
     # The sum is in whole microseconds, because the store adds integers exactly.
     return (
-        ("counts", f"{scale.name}:{bound}", 1),
-        ("counts", f"{scale.name}:sum", round(seconds * 1_000_000)),
+        ("counts", f"{histogram.name}:{bound}", 1),
+        ("counts", f"{histogram.name}:sum", round(seconds * 1_000_000)),
     )
 
 

@@ -96,9 +96,10 @@ class ProcessWatch:
     _last: int = field(default=0, init=False)
 
     def look(self, ticks: int) -> int:
-        """Compare the tick count with that of the previous look. Return 0 if it has changed.
+        """Compare the tick count with that of the previous look.
 
-        Otherwise return the number of consecutive looks without a change beyond the limit.
+        Return 0 while the process is not stalled, 1 at the look that finds it stalled, then 2, 3 and so on.
+        A process is stalled after `stalled_looks` looks without a change, START_LOOKS before its first tick.
         """
         self._missed = self._missed + 1 if ticks == self._last else 0
         self._last = ticks

@@ -438,7 +438,7 @@ def _is_type(name: Any, value: Any) -> bool:
     return name in _TYPES and isinstance(value, str) and _TYPE.fullmatch(value) is not None
 
 
-def harmless(value: Any) -> Any:
+def masked(value: Any) -> Any:
     """Return a text as one masked line of at most 300 characters, for other systems.
 
     Values of other types are returned unchanged.

@@ -18,10 +18,10 @@ from integration.domain.errors import (
     ClientLeftError,
     ConflictError,
     ForkServerFailedError,
+    NotFoundError,
     RingbackError,
     StoreAwayError,
     TooMuchWorkError,
-    UnknownError,
     UnreadableError,
     UnsupportedTypeError,
 )
@@ -162,7 +162,7 @@ _ANSWERS: dict[type[Exception], Callable[[Any], Response]] = {
     ),
     ForkServerFailedError: _of_work(503, "the process that runs this task failed. Send the request again."),
     ClientLeftError: lambda _error: problem(503, detail="the client closed the connection"),
-    UnknownError: lambda error: problem(404, detail=str(error)),
+    NotFoundError: lambda error: problem(404, detail=str(error)),
     UnreadableError: lambda error: problem(400, detail=str(error)),
     UnsupportedTypeError: lambda error: problem(415, detail=str(error)),
 }

@@ -234,7 +234,7 @@ def preview_event(
     }
 
 
-_BY_BODY = "the body, as long as it equals the newest request of its customer"
+_BY_BODY = "the body, while no other request of the same customer and campaign came in between"
 
 
 def _dedup(sample: Sample, event: Event) -> str:

@@ -112,7 +112,7 @@ class WebhookService:
                 self._services.routes, delivery, kind.read(delivery, settings), delivery.received_at
             )
             kept = replace(delivery, proof=proof, headers=Headers(delivery.headers, settings).table())
-            admitted = self._services.admission.admit(kept, plans, kind.keep(delivery, settings))
+            admitted = self._services.admission.admit(kept, plans, kind.stored_body(delivery, settings))
         except (NotVerifiedError, UnreadableError, StoreAwayError, _TooManyError) as error:
             error_answer = self._reject(settings, delivery, error)
             self._count(settings, _COUNTED_AS[error_answer.status], began)
@@ -155,7 +155,7 @@ class WebhookService:
         self._services.counters.delivery(settings.name, ADDRESS_VERIFIED)
         return reply
 
-    def overloaded(self, method: str, path: str) -> int:
+    def count_overload(self, method: str, path: str) -> int:
         """Count a request that is rejected before it is read, if it is a delivery. Return its HTTP status.
 
         The event loop calls it when too many requests wait, so it reads neither a file nor the store. The

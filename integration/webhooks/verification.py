@@ -44,7 +44,7 @@ def place_of(candidate: bytes, allowed: Iterable[bytes]) -> int | None:
     return places[0] if places else None
 
 
-def by_secret(check: str, place: int, secrets: int) -> str:
+def proof_text(check: str, place: int, secrets: int) -> str:
     """Return the proof: the check, and the number of the secret if there are several."""
     return f"{check}, secret {place + 1} of {secrets}" if secrets > 1 else check
 

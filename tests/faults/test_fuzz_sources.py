@@ -169,7 +169,7 @@ def test_a_signed_body_of_any_kind_is_read_or_unreadable(case, data):
     delivery = case.delivery(body=body, headers={**case.signed(body=body), **case.extra_headers})
     with bounded():
         events = read_as_promised(case, delivery)
-        kept = case.kind.keep(delivery, case.settings)
+        kept = case.kind.stored_body(delivery, case.settings)
     if events:
         again = case.kind.read(replace(delivery, body=kept), case.settings)
         assert [event.data for event in again] == [event.data for event in events]
@@ -202,7 +202,7 @@ def test_a_session_id_is_in_nothing_that_is_read_or_kept_however_the_message_is_
     delivery = XML.delivery(body=body)
     told = orjson.dumps([event.data for event in read_as_promised(XML, delivery)])
     assert SESSION not in told
-    assert SESSION not in XML.kind.keep(delivery, XML.settings)
+    assert SESSION not in XML.kind.stored_body(delivery, XML.settings)
 
 
 # --- JSON ------------------------------------------------------------------------------------
@@ -430,7 +430,7 @@ def test_a_mebibyte_of_the_worst_takes_little_time(name):
         with suppress(NotVerifiedError, UnreadableError):
             case.kind.verify(delivery, case.settings, NOW)
         read_as_promised(case, delivery)
-        case.kind.keep(delivery, case.settings)
+        case.kind.stored_body(delivery, case.settings)
 
 
 def test_salesforce_reads_no_file_that_a_message_names(tmp_path):

@@ -22,7 +22,7 @@ from integration.config.alert_models import (
 )
 from integration.config.models import Config, DashboardSettings
 from integration.store.monitoring.alerts import AlertMessage
-from integration.telemetry.redaction import harmless
+from integration.telemetry.redaction import masked
 from support.alert_receivers import HttpReceiver, MailServer, dripping, running
 
 NOW = datetime(2026, 11, 25, 15, 30, tzinfo=UTC)
@@ -83,7 +83,7 @@ def test_one_that_is_over_says_how_long_it_lasted():
     "value", ["customer 80123456 +57 300 111 2233", "cedula 52-77181", "a\r\nBcc: x@y.co"]
 )
 def test_no_number_of_a_customer_and_no_line_end_is_in_a_message(value):
-    text = harmless(value)
+    text = masked(value)
     assert not [part for part in text.split() if sum(map(str.isdigit, part)) > 4]
     assert "\n" not in text
     assert text in text_of("queue-stopped", "bogota", {"reason": value, "queued": 1}, "en")[1]
@@ -128,13 +128,21 @@ def test_a_webhook_without_a_secret_is_not_signed():
     assert json.loads(body)["id"] == "alert_1"
 
 
-@pytest.mark.parametrize("status", [302, 404, 500])
-def test_an_answer_that_is_no_success_is_a_failure_that_names_no_address(status):
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [
+        (302, "Check `url` of the channel."),
+        (404, "Check `url` of the channel."),
+        (429, "Check the receiver."),
+        (500, "Check the receiver."),
+    ],
+)
+def test_an_answer_that_is_no_success_is_a_failure_that_names_no_address(status, remedy):
     with running(HttpReceiver()) as receiver:
         receiver.answers = [status]
         with pytest.raises(ChannelError) as caught:
             send(SlackChannel(name="c", kind="slack", url=receiver.url), message(), ENGLISH, NOW)
-    assert str(caught.value) == (f"the receiver responded with status {status}. Check `url` of the channel.")
+    assert str(caught.value) == f"the receiver responded with status {status}. {remedy}"
     assert receiver.posts == []
 
 

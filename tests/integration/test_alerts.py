@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from integration.alerts.lifecycle import CLEAR_AFTER, next_steps
-from integration.alerts.monitor import KEPT, AlertMonitor
+from integration.alerts.monitor import MESSAGE_MAX_AGE, AlertMonitor
 from integration.alerts.rules import RuleFacts, RuleMatch, matching_rules
 from integration.domain.account import AccountView
 from integration.domain.errors import StoreAwayError
@@ -245,7 +245,7 @@ def test_after_three_days_a_message_is_given_up_and_counted(here):
     here.receiver.answers = [500]
     here.stop_queue()
     here.first.look()
-    here.later(seconds=KEPT.total_seconds() + 60)
+    here.later(seconds=MESSAGE_MAX_AGE.total_seconds() + 60)
     here.receiver.answers = [500]
     here.first.deliver()
     assert here.services.alerts.waiting(["chat"])["chat"].messages == 0

@@ -41,7 +41,7 @@ alerts.ELECTED_SECONDS, alerts.HOLD_SECONDS, lifecycle.CLEAR_AFTER = 0.4, 0.6, t
 def monitor_alerts():
     store = Store(connect({url!r}), kind="web")
     services = Services(watch_config(Path({config!r}), ENVIRON), store, WakeUpPublisher.silent())
-    alert_monitor = monitor.AlertMonitor(services, store.who, SilentReporter())
+    alert_monitor = monitor.AlertMonitor(services, store.process_id, SilentReporter())
     while True:
         alert_monitor.look()
         time.sleep(0.02)

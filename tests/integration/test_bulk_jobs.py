@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from integration.domain.errors import UnknownError
+from integration.domain.errors import NotFoundError
 from integration.domain.recall import Filter, State
 from integration.services import bulk_jobs as working
 from integration.services.bulk_jobs import BulkAction, BulkJobs
@@ -175,7 +175,7 @@ def test_a_stopped_job_does_not_continue(process, monkeypatch):
     told = process.jobs.get(job.id)
     assert (told.state, told.done, told.total) == ("stopped", 10, 30)
     assert [each.id for each in process.jobs.latest()] == [job.id]
-    with pytest.raises(UnknownError):
+    with pytest.raises(NotFoundError):
         process.jobs.stop("jb_none")
 
 

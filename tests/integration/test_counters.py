@@ -176,11 +176,11 @@ def test_a_thread_that_is_always_wanted_stays(store, monkeypatch):
     monkeypatch.setattr(counters_module, "EVERY_SECONDS", 0.02)
     monkeypatch.setattr(counters_module, "IDLE_SECONDS", 0.05)
     process = counting(store)
-    process.flusher.switch_on(always=True)
+    process.flusher.start(always=True)
     time.sleep(0.5)
     assert process.flusher._thread.is_alive()
     assert store.keys("{ringback}:series:*"), "it notes quiet minutes too"
-    process.flusher.let_end()
+    process.flusher.stop()
     wait_until(lambda: process.flusher._thread is None)
 
 

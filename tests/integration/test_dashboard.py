@@ -17,7 +17,7 @@ from integration.dashboard.auth.cookies import StoredKeySessions
 from integration.dashboard.charts.plots import PlotSeries, ceiling, plot
 from integration.dashboard.headers import CONTENT_POLICY
 from integration.dashboard.presenting.problem_labels import MOST_KEYS, faulty_files
-from integration.domain.errors import ConfigError, ConflictError, Fault, StoreAwayError, UnknownError
+from integration.domain.errors import ConfigError, ConflictError, Fault, NotFoundError, StoreAwayError
 from integration.domain.limits import MAX_BODY_BYTES
 from integration.services.configuration import watch_config
 from integration.services.container import Services
@@ -107,7 +107,7 @@ def test_a_role_that_is_not_enough_is_told_which_would_be(services, with_view):
 @pytest.mark.parametrize(
     ("error", "status", "words"),
     [
-        (UnknownError("no such recall"), 404, "it was deleted after its retention"),
+        (NotFoundError("no such recall"), 404, "it was deleted after its retention"),
         (ConflictError("accepted", "x"), 409, "the recall is now: accepted"),
         (StoreAwayError("x"), 503, "The store is away"),
     ],

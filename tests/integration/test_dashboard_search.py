@@ -12,7 +12,7 @@ from werkzeug.test import Client
 
 from integration.app import compose
 from integration.domain.recall import Filter
-from integration.store.search.stored import KEPT
+from integration.store.search.stored import SEARCH_LIFETIME
 from integration.web.rate_limit import RateLimit
 from support import SOURCES_AND_ROUTES, make_services, two_accounts
 from support.dashboard_client import Pages, SignedIn
@@ -265,7 +265,7 @@ def test_a_search_belongs_to_its_user_and_ends(services, store):
     assert recalls_in(Pages(services, name="eva").get(f"/recalls?search={search_id}")) == []
     assert "no longer kept" in Pages(services, name="eva").get(f"/recalls?search={search_id}").text
     (key,) = store.keys("{ringback}:search:*")
-    assert 0 < store.ttl(key) <= KEPT.total_seconds()
+    assert 0 < store.ttl(key) <= SEARCH_LIFETIME.total_seconds()
     assert CUSTOMER not in str(key)
 
 

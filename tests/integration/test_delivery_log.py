@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from integration.domain.errors import UnknownError
+from integration.domain.errors import NotFoundError
 from integration.domain.rejection import Rejection
 from integration.services.parked import ParkedFilter
 from integration.store import delivery_log
@@ -96,7 +96,7 @@ def test_what_was_refused_stands_in_the_list_at_its_time(web):
     "place", ["", "1-1.refused:hubspot", "x.refused:hubspot", "1-1.arrivals:hubspot", "1-1.seen:x"]
 )
 def test_a_place_where_nothing_was_refused_is_unknown(web, place):
-    with pytest.raises(UnknownError):
+    with pytest.raises(NotFoundError):
         web.services.delivery_log.rejected(place)
 
 
@@ -191,7 +191,7 @@ def test_a_kept_delivery_tells_what_a_parked_event_became_later(web, tmp_path, s
 
 
 def test_a_delivery_that_is_not_kept_is_unknown(web):
-    with pytest.raises(UnknownError):
+    with pytest.raises(NotFoundError):
         web.services.delivery_log.delivery("dl_0000000000000000")
 
 

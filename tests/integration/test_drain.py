@@ -10,7 +10,7 @@ import pytest
 from integration.clients.wolkvox import WolkvoxConnection, boottime, verdict_of
 from integration.domain.errors import StoreAwayError
 from integration.domain.recall import Filter, State
-from integration.domain.schedule import apply
+from integration.domain.schedule import reschedule
 from integration.local.sandbox import Sandbox
 from integration.telemetry.counters import Counters
 from support import SOURCES_AND_ROUTES, account, make_services
@@ -48,7 +48,7 @@ class DrainInstallation(Installation):
             "jitter": lambda: 0.0,
             "sleep": self.sleeps.append,
             "stopping": lambda: self.stopping,
-            "reschedule": apply,
+            "reschedule": reschedule,
         }
         return DrainDependencies(**{**tools, **more})
 

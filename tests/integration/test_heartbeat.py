@@ -41,7 +41,7 @@ class ProcessGroup:
     def process(self, kind="worker"):
         store = self.store(kind)
         reporter = self.reporter if kind == "worker" else None
-        return Heartbeat(ProcessRegistry(store), store.who, reporter, clock=lambda: self.seconds)
+        return Heartbeat(ProcessRegistry(store), store.process_id, reporter, clock=lambda: self.seconds)
 
     def pass_time(self, seconds):
         self.seconds += seconds

@@ -134,7 +134,7 @@ def statuses_of_an_overloaded_web(services, path, *, method="POST"):
     """Return the statuses of a request to a web that takes no more requests."""
     web = compose(services, Over())
     threads = RequestThreads(web, threads=0, most_waiting=0)
-    gate = WsgiBridge(lambda _path: threads, web.overloaded)
+    gate = WsgiBridge(lambda _path: threads, web.count_overload)
     scope = {
         "type": "http",
         "http_version": "1.1",

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from integration.domain.delivery import Delivery, Event
-from integration.domain.errors import ConflictError, StoreAwayError, UnboundError, UnknownError
+from integration.domain.errors import ConflictError, NotFoundError, StoreAwayError, UnboundError
 from integration.domain.recall import State
 from integration.mapping.planner import Parked, plan_delivery
 from integration.services.binding import accounts_by_queue
@@ -201,9 +201,9 @@ def test_a_renamed_account_is_listed_while_it_has_queued_recalls(installation):
 
 
 def test_what_is_not_there_can_be_neither_retried_nor_cancelled(installation):
-    with pytest.raises(UnknownError):
+    with pytest.raises(NotFoundError):
         installation.services.recalls.retry("rc_nothing", "again", installation.now)
-    with pytest.raises(UnknownError):
+    with pytest.raises(NotFoundError):
         installation.services.recalls.cancel("rc_nothing", "by hand")
 
 
@@ -279,7 +279,7 @@ def test_an_account_that_nobody_knows_is_unknown(installation):
         installation.services.accounts.resume,
         lambda name: installation.services.accounts.pause(name, "x"),
     ):
-        with pytest.raises(UnknownError):
+        with pytest.raises(NotFoundError):
             ask("cali")
 
 
@@ -396,7 +396,7 @@ def a_worker(installation):
     )
     # `installation.now` is another value each time.
     clock = lambda: installation.now.timestamp()  # noqa: E731, PLW0108
-    return Heartbeat(ProcessRegistry(store), store.who, SilentReporter(), clock)
+    return Heartbeat(ProcessRegistry(store), store.process_id, SilentReporter(), clock)
 
 
 def stalls(installation, worker):

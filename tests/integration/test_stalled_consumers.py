@@ -17,7 +17,7 @@ from celery import Celery
 from integration.celery_app import app as ours
 from integration.config.environment import broker_url_for
 from integration.domain.recall import State
-from integration.web.metrics.figures import read_figures
+from integration.web.metrics.snapshot import read_figures
 from support.waiting import wait_until
 from support.worker_processes import WorkerProcesses
 

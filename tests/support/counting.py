@@ -15,7 +15,7 @@ class Counting:
         self.store = Store(connect(url, timeout_seconds=1, connect_seconds=0.4))
         self.counters = Counters()
         self.flusher = CounterFlusher(self.store, self.counters)
-        self.flusher.switch_on()
+        self.flusher.start()
 
 
 def counting(client):

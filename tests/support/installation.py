@@ -13,7 +13,7 @@ from integration.store.token_queue import Claim, terms_of
 if TYPE_CHECKING:
     from integration.domain.recall import Recall, RecallRequest, State
     from integration.services.container import Services
-    from integration.store.token_queue import NoClaim, PushResult, Terms
+    from integration.store.token_queue import NoClaim, PushResult, QueueSettings
 
 PHONES = {"CO": "300 111 2233", "PE": "987 654 321"}
 
@@ -65,10 +65,10 @@ class Installation:
     def queue_of(self, account: str) -> str:
         return self.services.queues.bound()[account]
 
-    def terms(self, account: str = "bogota") -> Terms:
+    def terms(self, account: str = "bogota") -> QueueSettings:
         return terms_of(self.services.config.accounts[account], self.time())
 
-    def claim(self, account: str = "bogota", terms: Terms | None = None) -> Claim | NoClaim:
+    def claim(self, account: str = "bogota", terms: QueueSettings | None = None) -> Claim | NoClaim:
         terms = terms or self.terms(account)
         return self.services.queues.acquire(self.queue_of(account), secrets.token_hex(4), terms)[0]
 

@@ -14,7 +14,7 @@ from integration.store.deliveries import DeliveryStore, RetentionTerms
 from integration.store.monitoring.process_registry import ProcessRegistry
 from integration.store.recalls import RecallStore
 from integration.store.scripting.epoch import StoreEpoch
-from integration.store.token_queue import PushResult, Terms, TokenQueues
+from integration.store.token_queue import PushResult, QueueSettings, TokenQueues
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 LEASE, QUIET = 67.0, 62.0
@@ -26,7 +26,7 @@ _numbers = itertools.count(1)
 
 def terms_of_day(day, *, limit=None, ends=None):
     ends = ends or datetime.fromisoformat(day).replace(tzinfo=UTC) + timedelta(days=1)
-    return Terms(lease_seconds=LEASE, quiet_seconds=QUIET, daily_limit=limit, day=day, day_ends=ends)
+    return QueueSettings(lease_seconds=LEASE, quiet_seconds=QUIET, daily_limit=limit, day=day, day_ends=ends)
 
 
 TERMS = terms_of_day("2026-03-02")
@@ -170,7 +170,7 @@ class Member(StoreProcess):
         self.store.report_losses(self.losses.append)
 
     def send(self):
-        Heartbeat(ProcessRegistry(self.store), self.store.who).send()
+        Heartbeat(ProcessRegistry(self.store), self.store.process_id).send()
 
 
 def working(*members):

@@ -157,3 +157,22 @@ def test_an_inline_secret_is_reported_for_the_file_that_everybody_can_read(tmp_p
     (tmp_path / "accounts" / "one.toml").chmod(0o600)
     (tmp_path / "accounts" / "two.toml").chmod(0o644)
     assert load_config(path, {}).exposed_files == (str(tmp_path / "accounts" / "two.toml"),)
+
+
+SECRETS = (
+    BEARER.replace("[sources.s]", "[sources.meta]") + 'verify_token = "verify-token-0123456789"\n',
+    '[alerts.channels.c]\nkind = "slack"\nurl = "https://hooks.example.com/services/a-secret"\n',
+    '[alerts.channels.c]\nkind = "webhook"\nurl = "https://hooks.example.com/alerts/a-secret"\n',
+    '[api_keys]\nk = "key-of-k-0123456789"\n',
+)
+
+
+@pytest.mark.parametrize("text", SECRETS)
+def test_every_kind_of_secret_counts_as_inline(tmp_path, text):
+    environ = {"TOKEN": "token-a"}
+    outside = ACCOUNT.replace('"token-a"', '"env:TOKEN"')
+    path = written(tmp_path, outside)
+    path.chmod(0o644)
+    assert load_config(path, environ).exposed_files == ()
+    path.write_text(outside + text, "utf-8")
+    assert load_config(path, environ).exposed_files == (str(path),)

@@ -79,7 +79,7 @@ def test_what_is_read_is_json(case):
 @cases
 def test_the_body_that_may_be_stored_reads_into_the_same_events(case):
     delivery = case.delivery()
-    kept = replace(delivery, body=case.kind.keep(delivery, case.settings))
+    kept = replace(delivery, body=case.kind.stored_body(delivery, case.settings))
     assert case.kind.read(kept, case.settings) == case.kind.read(delivery, case.settings)
 
 
@@ -188,7 +188,9 @@ def test_a_body_is_read_in_the_charset_that_it_declares(case):
         delivery = replace(with_header(case, "content-type", f'{bare}; charset="{charset}"'), body=body)
         assert case.kind.read(delivery, case.settings) == expected
         assert (
-            case.kind.read(replace(delivery, body=case.kind.keep(delivery, case.settings)), case.settings)
+            case.kind.read(
+                replace(delivery, body=case.kind.stored_body(delivery, case.settings)), case.settings
+            )
             == expected
         )
 

@@ -89,6 +89,6 @@ def test_any_request_raises_only_the_documented_errors(case, headers, body, url,
         case.kind.verify(delivery, case.settings, NOW)
     with suppress(UnreadableError):
         orjson.dumps([event.data for event in case.kind.read(delivery, case.settings)])
-    case.kind.keep(delivery, case.settings)
+    case.kind.stored_body(delivery, case.settings)
     for outcome in (ANSWER, ErrorAnswer(status=401, title="Not verified")):
         assert case.kind.acknowledge(delivery, case.settings, outcome).status in {200, 202, 401}

@@ -55,13 +55,13 @@ def test_the_session_id_is_in_no_event_and_no_stored_body():
         events = SOURCES["salesforce"].read(delivery, salesforce())
         assert [event.data["Id"] for event in events] == ["00Q5f00000bbbbBEAQ", "00Q5f00000bbbbCEAQ"]
         assert secret not in repr([event.data for event in events]).encode()
-        assert secret not in SOURCES["salesforce"].keep(delivery, salesforce())
+        assert secret not in SOURCES["salesforce"].stored_body(delivery, salesforce())
         assert secret not in repr(delivery).encode()
 
 
 def test_an_unreadable_body_is_stored_as_empty():
     delivery = SALESFORCE.delivery(body=SALESFORCE.body[:-5])
-    assert SOURCES["salesforce"].keep(delivery, salesforce()) == b""
+    assert SOURCES["salesforce"].stored_body(delivery, salesforce()) == b""
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from integration.domain.account import Account, CallingHours
 from integration.domain.schedule import (
     Drop,
     Scheduled,
-    apply,
     is_open,
     next_opening,
+    reschedule,
 )
 
 BOGOTA = ZoneInfo("America/Bogota")
@@ -40,47 +40,47 @@ NOW = bogota(2, 10)
 
 
 def test_a_date_that_is_fine_stays_as_it_is():
-    assert apply(account(calling_hours=WEEK), bogota(2, 15), NOW) == Scheduled(bogota(2, 15))
+    assert reschedule(account(calling_hours=WEEK), bogota(2, 15), NOW) == Scheduled(bogota(2, 15))
 
 
 def test_an_earlier_date_moves_to_now_and_the_lead_time():
-    made = apply(account(), bogota(2, 10, 29, 59), NOW)
+    made = reschedule(account(), bogota(2, 10, 29, 59), NOW)
     assert made.date == bogota(2, 10, 30)
     assert "min_lead_minutes" in made.notes[0]
 
 
 def test_a_date_at_exactly_the_lead_time_stays():
-    assert apply(account(), bogota(2, 10, 30), NOW) == Scheduled(bogota(2, 10, 30))
+    assert reschedule(account(), bogota(2, 10, 30), NOW) == Scheduled(bogota(2, 10, 30))
 
 
 def test_a_lead_of_zero_leaves_a_date_of_now_alone():
-    assert apply(account(min_lead_minutes=0), NOW, NOW) == Scheduled(NOW)
+    assert reschedule(account(min_lead_minutes=0), NOW, NOW) == Scheduled(NOW)
 
 
 def test_the_lead_time_never_falls_short_by_a_fraction_of_a_second():
-    made = apply(account(), NOW, NOW + timedelta(microseconds=1))
+    made = reschedule(account(), NOW, NOW + timedelta(microseconds=1))
     assert made.date == bogota(2, 10, 30, 1)
 
 
 def test_a_past_date_becomes_now_and_the_lead_time_under_asap():
-    made = apply(account(late="asap"), bogota(1, 9), NOW)
+    made = reschedule(account(late="asap"), bogota(1, 9), NOW)
     assert made.date == bogota(2, 10, 30)
     assert "past" in made.notes[0]
 
 
 def test_a_past_date_is_dropped_under_drop():
-    made = apply(account(late="drop"), bogota(2, 9, 59, 59), NOW)
+    made = reschedule(account(late="drop"), bogota(2, 9, 59, 59), NOW)
     assert isinstance(made, Drop)
     assert "late" in made.reason
 
 
 def test_a_date_in_the_second_that_runs_is_not_past():
-    made = apply(account(late="drop", min_lead_minutes=0), NOW, NOW + timedelta(milliseconds=900))
+    made = reschedule(account(late="drop", min_lead_minutes=0), NOW, NOW + timedelta(milliseconds=900))
     assert isinstance(made, Scheduled)
 
 
 def test_a_date_inside_the_lead_time_is_not_late():
-    assert apply(account(late="drop"), bogota(2, 10, 1), NOW).date == bogota(2, 10, 30)
+    assert reschedule(account(late="drop"), bogota(2, 10, 1), NOW).date == bogota(2, 10, 30)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_date_inside_the_lead_time_is_not_late():
     ],
 )
 def test_a_date_outside_the_hours_moves_to_the_next_opening(asked, sent):
-    made = apply(account(calling_hours=WEEK), asked, bogota(1))
+    made = reschedule(account(calling_hours=WEEK), asked, bogota(1))
     assert made.date == sent
     assert bool(made.notes) == (asked != sent)
 
@@ -107,13 +107,13 @@ def test_a_date_in_the_break_moves_to_the_end_of_the_break():
 
 
 def test_the_lead_time_may_carry_a_date_over_closing_time():
-    made = apply(account(calling_hours=WEEK), bogota(2, 18, 40), bogota(2, 18, 35))
+    made = reschedule(account(calling_hours=WEEK), bogota(2, 18, 40), bogota(2, 18, 35))
     assert made.date == bogota(3, 7)
     assert len(made.notes) == 2
 
 
 def test_asap_stays_inside_the_hours():
-    assert apply(account(calling_hours=WEEK), bogota(1, 9), bogota(2, 22)).date == bogota(3, 7)
+    assert reschedule(account(calling_hours=WEEK), bogota(1, 9), bogota(2, 22)).date == bogota(3, 7)
 
 
 def test_a_window_that_ends_at_midnight_is_open_until_the_day_ends():
@@ -123,7 +123,7 @@ def test_a_window_that_ends_at_midnight_is_open_until_the_day_ends():
 
 
 def test_hours_that_never_open_drop_the_recall():
-    assert isinstance(apply(account(calling_hours=NEVER), bogota(2, 15), NOW), Drop)
+    assert isinstance(reschedule(account(calling_hours=NEVER), bogota(2, 15), NOW), Drop)
 
 
 def test_without_a_holiday_country_holidays_are_open():
@@ -145,12 +145,12 @@ def test_a_window_inside_a_gap_does_not_open_that_day():
 
 def test_the_lead_time_is_time_that_passes_across_a_clock_change():
     now = datetime(2026, 3, 8, 1, 45, tzinfo=NEW_YORK)
-    made = apply(account(timezone="America/New_York"), now, now)
+    made = reschedule(account(timezone="America/New_York"), now, now)
     assert made.date.isoformat() == "2026-03-08T03:15:00-04:00"
 
 
 def test_a_date_asked_on_another_clock_is_sent_on_the_accounts():
-    made = apply(account(), datetime(2026, 3, 2, 20, tzinfo=UTC), NOW)
+    made = reschedule(account(), datetime(2026, 3, 2, 20, tzinfo=UTC), NOW)
     assert made.date.isoformat() == "2026-03-02T15:00:00-05:00"
 
 
@@ -188,7 +188,7 @@ accounts = st.builds(
 def test_a_scheduled_date_is_inside_the_hours_after_the_lead_and_never_before_it_was_asked(
     made_for, wanted, now
 ):
-    made = apply(made_for, wanted, now)
+    made = reschedule(made_for, wanted, now)
     if isinstance(made, Drop):
         assert made_for.late == "drop" or not any(made_for.calling_hours.windows)
         return
@@ -202,17 +202,17 @@ def test_a_scheduled_date_is_inside_the_hours_after_the_lead_and_never_before_it
 
 @given(made_for=accounts, wanted=moments, now=moments)
 def test_the_rules_applied_again_change_nothing(made_for, wanted, now):
-    made = apply(made_for, wanted, now)
+    made = reschedule(made_for, wanted, now)
     if isinstance(made, Scheduled):
-        assert apply(made_for, made.date, now) == Scheduled(made.date)
+        assert reschedule(made_for, made.date, now) == Scheduled(made.date)
 
 
 @given(
     made_for=accounts, wanted=moments, earlier=moments, wait=st.timedeltas(timedelta(0), timedelta(days=2))
 )
 def test_a_date_that_is_still_fine_when_its_time_comes_is_not_moved(made_for, wanted, earlier, wait):
-    made = apply(made_for, wanted, earlier)
+    made = reschedule(made_for, wanted, earlier)
     now = earlier + wait
     lead = timedelta(minutes=made_for.min_lead_minutes)
     if isinstance(made, Scheduled) and made.date.astimezone(UTC) >= now + lead:
-        assert apply(made_for, made.date, now) == Scheduled(made.date)
+        assert reschedule(made_for, made.date, now) == Scheduled(made.date)

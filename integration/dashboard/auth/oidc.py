@@ -27,7 +27,7 @@ from integration.dashboard.addresses import client_address, local_address
 from integration.dashboard.auth.access import provider_fingerprint
 from integration.dashboard.auth.roles import anybody
 from integration.dashboard.responses import failure
-from integration.domain.errors import UnknownError, UnreadableError
+from integration.domain.errors import NotFoundError, UnreadableError
 from integration.domain.limits import MAX_ANSWER_BYTES
 from integration.domain.roles import Role
 from integration.webhooks.providers.bodies import read_json
@@ -80,7 +80,7 @@ class Provider:
     ) -> ResponseReturnValue:
         oidc = services.config.oidc
         if oidc is None:
-            raise UnknownError("no identity provider is configured")
+            raise NotFoundError("no identity provider is configured")
         try:
             return step(services, oidc)
         except (OAuthError, JoseError) as error:

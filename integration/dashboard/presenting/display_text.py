@@ -23,7 +23,10 @@ _PLAIN_HEADERS: Final = frozenset(
 
 
 def visible(text: str) -> str:
-    """Replace control and formatting characters: a right-to-left override becomes `⟨U+202E⟩`."""
+    """Return a text with invisible and control characters as code points, except newline and tab.
+
+    A right-to-left override becomes `⟨U+202E⟩`.
+    """
     if text.isascii() and text.isprintable():
         return text
     return "".join(_visible(sign) for sign in text)

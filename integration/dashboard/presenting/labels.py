@@ -186,7 +186,7 @@ _OF_EVENTS: Final[Sequence[str]] = (
     _("missing"),
     _("invalid JSON"),
     _("more than %(number)s levels"),
-    _("a text that holds JSON"),
+    _("a text with JSON"),
     _("a value"),
     _("one line of text"),
     _("missing, because this source has no route"),

@@ -22,7 +22,7 @@ from integration.dashboard.views.recalls import answer_text
 from integration.domain.recall import Filter, State
 from integration.domain.schedule import next_opening
 from integration.domain.timestamps import read_iso
-from integration.web.metrics.states import in_need_first
+from integration.web.metrics.gauges import in_need_first
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,7 +17,7 @@ from integration.config.models import zone_of
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting.account_labels import alert_label
 from integration.dashboard.responses import back_to, flash_message, note, page
-from integration.domain.errors import UnknownError
+from integration.domain.errors import NotFoundError
 from integration.store.monitoring.alerts import AlertMessage
 
 if TYPE_CHECKING:
@@ -76,10 +76,10 @@ def _alert_row(alert: Alert) -> AlertRow:
 
 @role("operator")
 def try_channel(services: Services, name: str) -> ResponseReturnValue:
-    """Send a test message through a channel. Raise UnknownError."""
+    """Send a test message through a channel. Raise NotFoundError."""
     channel = services.config.alerts.channels.get(name)
     if channel is None:
-        raise UnknownError("no such channel")
+        raise NotFoundError("no such channel")
     now = datetime.now(UTC)
     message = AlertMessage(
         id=f"alert_test_{secrets.token_hex(8)}", phase="test", kind="test", subject="", since=now, at=now

@@ -14,7 +14,7 @@ from integration.dashboard.presenting import problem_labels
 from integration.dashboard.presenting.account_cache import account_snapshot
 from integration.dashboard.presenting.times import clock_or_day
 from integration.dashboard.responses import back_to, flash_message, note, page, person
-from integration.domain.errors import UnknownError
+from integration.domain.errors import NotFoundError
 
 if TYPE_CHECKING:
     from flask import Response
@@ -46,11 +46,11 @@ def attention(services: Services) -> Response:
 
 
 def _row(services: Services, row: str) -> ProblemRow:
-    """Return the row with this id. Raise UnknownError if its problems have ended."""
+    """Return the row with this id. Raise NotFoundError if its problems have ended."""
     for each in problem_labels.problem_rows(services, account_snapshot()):
         if each.id == row:
             return each
-    raise UnknownError("no such problem")
+    raise NotFoundError("no such problem")
 
 
 @role("operator")

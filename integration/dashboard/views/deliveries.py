@@ -17,7 +17,7 @@ from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting import display_text, editable_body, reason_labels
 from integration.dashboard.responses import back_to, caller, flash_message, note, page, person
 from integration.domain.delivery import Delivery
-from integration.domain.errors import UnknownError, UnreadableError
+from integration.domain.errors import NotFoundError, UnreadableError
 from integration.domain.timestamps import read_iso
 from integration.mapping.planner import CancelWanted, Expired, Ignored, Parked, Pending, RecallWanted
 from integration.store.deliveries import digest_of
@@ -116,10 +116,10 @@ def _words(refused: Rejection) -> list[reason_labels.ReasonText]:
 
 @signed_in
 def refused_delivery(services: Services, place: str) -> Response:
-    """Show a rejected delivery with the reasons and the corrections. Raise UnknownError."""
+    """Show a rejected delivery with the reasons and the corrections. Raise NotFoundError."""
     arrival = services.delivery_log.rejected(place)
     if arrival.rejection is None or arrival.source not in services.config.sources:
-        raise UnknownError("no such delivery")
+        raise NotFoundError("no such delivery")
     return page(
         "refused_delivery.html",
         arrival=arrival,
@@ -286,10 +286,10 @@ def _event_number() -> int | None:
 
 
 def _resent(services: Services, kept: StoredDelivery, body: str | None) -> list[StoredEvents]:
-    """Return the events of the new delivery. Raise UnreadableError, UnknownError."""
+    """Return the events of the new delivery. Raise UnreadableError, NotFoundError."""
     settings = services.config.sources.get(kept.source)
     if settings is None:
-        raise UnknownError("the source is no longer in the configuration")
+        raise NotFoundError("the source is no longer in the configuration")
     sent, event = kept.body if body is None else editable_body.edited(kept.body, body), _event_number()
     stored = resent_events(kept, settings, sent, unique=_unique(kept, sent), who=person().name, event=event)
     if event is not None and body is None and not stored:

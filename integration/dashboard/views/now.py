@@ -16,7 +16,7 @@ from integration.dashboard.presenting.problem_labels import problem_rows
 from integration.dashboard.presenting.times import hour_and_minute
 from integration.dashboard.responses import page
 from integration.telemetry.counters import TAKEN
-from integration.web.metrics.figures import memory_of
+from integration.web.metrics.snapshot import memory_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

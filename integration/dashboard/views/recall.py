@@ -19,7 +19,7 @@ from integration.dashboard.presenting import display_text
 from integration.dashboard.presenting.labels import label_for
 from integration.dashboard.responses import back_to, flash_message, note, page, person
 from integration.dashboard.views.deliveries import as_delivery, events_of
-from integration.domain.errors import UnknownError, UnmappableError
+from integration.domain.errors import NotFoundError, UnmappableError
 from integration.domain.recall import ENDS, Filter, State
 from integration.mapping import timeline
 from integration.telemetry.redaction import mask_but_end, mask_data
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from integration.services.container import Services
     from integration.store.delivery_log import StoredDelivery
 
-OTHERS: Final = 20
+MOST_OTHER_RECALLS: Final = 20
 # These fields hold values of the configuration and are not masked. Other mapped fields are a customer's.
 OPEN_FIELDS: Final = frozenset({"campaign_id", "recall_date"})
 
@@ -53,7 +53,7 @@ class _FoundRecall:
         recall = services.recalls.records.get(recall_id)
         try:
             kept = services.delivery_log.delivery(recall.delivery or "")
-        except UnknownError:
+        except NotFoundError:
             return cls(recall, None, None)
         events = events_of(services, kept)
         return cls(recall, kept, events[recall.place] if recall.place < len(events) else None)
@@ -64,7 +64,7 @@ def recall(services: Services, recall_id: str) -> Response:
     """Show a recall with its timeline."""
     seen = _FoundRecall.of(services, recall_id)
     found = services.recalls.records.search.find(
-        Filter(customer_id=seen.recall.customer_id), limit=OTHERS + 1
+        Filter(customer_id=seen.recall.customer_id), limit=MOST_OTHER_RECALLS + 1
     )
     others = [other for other in services.recalls.records.read(found.ids) if other.id != recall_id]
     return page(
@@ -225,14 +225,14 @@ def ask_again(services: Services, recall_id: str) -> ResponseReturnValue:
 
 @role("operator")
 def reveal_recall(services: Services, recall_id: str, what: str) -> Response:
-    """Show one value of a recall unmasked, and record this in the audit log. Raise UnknownError."""
+    """Show one value of a recall unmasked, and record this in the audit log. Raise NotFoundError."""
     reveal = _REVEALS.get(what.partition("-")[0])
     if reveal is None:
         abort(404)
     seen = _FoundRecall.of(services, recall_id)
     text = reveal(services, seen, what)
     if text is None:
-        raise UnknownError("no longer stored")
+        raise NotFoundError("no longer stored")
     note(services, f"reveal {what}", recall_id)
     line = what in {"telephone", "customer", "record"}
     return page(

@@ -22,7 +22,7 @@ from integration.dashboard.presenting import display_text
 from integration.dashboard.presenting.times import AccountZones
 from integration.dashboard.responses import back_to, failure, flash_message, note, page, person
 from integration.dashboard.views.search import stored_term
-from integration.domain.errors import ConflictError, UnknownError
+from integration.domain.errors import ConflictError, NotFoundError
 from integration.domain.recall import State
 from integration.domain.recall_filters import read_filters
 from integration.services.personal_data.export import EXPORT_COLUMNS, rows
@@ -115,7 +115,7 @@ def _stored_term(services: Services) -> SearchTerm | None:
     search_id = request.values.get("search", "")
     try:
         return stored_term(services, search_id) if search_id else None
-    except UnknownError:
+    except NotFoundError:
         return None
 
 
@@ -252,7 +252,7 @@ def act_on_chosen(services: Services) -> ResponseReturnValue:
                     services.recalls.retry(recall_id, f"retried by {person().name}", now)
                 else:
                     services.recalls.cancel(recall_id, f"cancelled by {person().name}")
-            except (ConflictError, UnknownError):
+            except (ConflictError, NotFoundError):
                 skipped += 1
             else:
                 done.append(recall_id)

@@ -94,7 +94,7 @@ class Search:
         return self._rates.over(f"search:{person().name}", 2 * A_MINUTE_BY_USER)
 
     def _found(self, services: Services, search_id: str) -> Response:
-        """Show the records that match a stored search. Raise UnknownError."""
+        """Show the records that match a stored search. Raise NotFoundError."""
         term = stored_term(services, search_id)
         wait = self._wait(term)
         if wait is not None:
@@ -127,7 +127,7 @@ def _term(services: Services, text: str) -> SearchTerm:
 
 
 def stored_term(services: Services, search_id: str) -> SearchTerm:
-    """Return the term of a search of the signed-in user. Raise UnknownError, StoreAwayError."""
+    """Return the term of a search of the signed-in user. Raise NotFoundError, StoreAwayError."""
     return _term(services, services.searches.read(person().name, search_id))
 
 

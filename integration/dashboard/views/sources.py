@@ -19,7 +19,7 @@ from integration.dashboard.language import language
 from integration.dashboard.presenting.times import hour_and_minute
 from integration.dashboard.responses import note, page
 from integration.dashboard.views import setup
-from integration.domain.errors import UnknownError
+from integration.domain.errors import NotFoundError
 from integration.mapping.route_reads import compared_with, fields_of, under
 from integration.webhooks.hook_urls import options_url
 from integration.webhooks.hubspot_options import account_inputs
@@ -74,7 +74,7 @@ def sources(services: Services) -> Response:
 
 @signed_in
 def source(services: Services, name: str) -> Response:
-    """Show one source: its activity and its setup. Raise UnknownError."""
+    """Show one source: its activity and its setup. Raise NotFoundError."""
     settings = source_of(services, name)
     config, routes = services.config, services.config.routes_by_source[name]
     row = _rows(services, [name])[name]
@@ -106,17 +106,17 @@ def source(services: Services, name: str) -> Response:
 
 @role("operator")
 def reveal_source(services: Services, name: str) -> Response:
-    """Show a source's whole address, and record this in the audit log. Raise UnknownError."""
+    """Show a source's whole address, and record this in the audit log. Raise NotFoundError."""
     settings = source_of(services, name)
     note(services, "reveal", f"source:{name}")
     return page("revealed.html", text=setup.address_of(settings, _root(services.config), revealed=True).text)
 
 
 def source_of(services: Services, name: str) -> Source:
-    """Return the configured source with this name. Raise UnknownError."""
+    """Return the configured source with this name. Raise NotFoundError."""
     found = services.config.sources.get(name)
     if found is None:
-        raise UnknownError("no such source")
+        raise NotFoundError("no such source")
     return found
 
 

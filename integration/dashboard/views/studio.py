@@ -23,7 +23,7 @@ from integration.dashboard.responses import caller, note, page, person
 from integration.dashboard.views.deliveries import as_delivery, events_of
 from integration.dashboard.views.sources import source_of
 from integration.domain.delivery import Delivery
-from integration.domain.errors import UnknownError
+from integration.domain.errors import NotFoundError
 from integration.mapping.expressions import LOOKUP_NAMES
 from integration.mapping.route_draft import (
     FIELDS,
@@ -168,7 +168,7 @@ def _own_route(services: Services, source: str) -> str:
         return ""
     try:
         name = services.parked.records.get(parked).get("route", "")
-    except UnknownError:
+    except NotFoundError:
         return ""
     return next((place for place, route in _routes(services.config, source) if route == name), "")
 
@@ -211,7 +211,7 @@ def _opened(
         return None, "operator"
     try:
         picked = _read_stored(services, source, stored)
-    except UnknownError:
+    except NotFoundError:
         return None, "gone"
     _note_once(services, stored)
     return picked, ""
@@ -226,17 +226,17 @@ def _stored_name(query: Mapping[str, str]) -> str:
 
 
 def _read_stored(services: Services, source: Source, stored: str) -> _Picked:
-    """Read a parked event, or one event of a stored delivery. Raise UnknownError."""
+    """Read a parked event, or one event of a stored delivery. Raise NotFoundError."""
     if stored.startswith("pk_"):
         kept = services.parked.event(stored)
         if kept.delivery.source != source.name:
-            raise UnknownError("no such event of this source")
+            raise NotFoundError("no such event of this source")
         return _Picked(kept.delivery, kept.events, stored)
     delivery_id, _dot, number = stored.partition(".")
     came = services.delivery_log.delivery(delivery_id)
     events = events_of(services, came)
     if came.source != source.name or not number.isdecimal() or not 1 <= int(number) <= len(events):
-        raise UnknownError("no such event of this source")
+        raise NotFoundError("no such event of this source")
     return _Picked(as_delivery(came), (events[int(number) - 1],), stored)
 
 

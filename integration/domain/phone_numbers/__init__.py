@@ -13,6 +13,6 @@ contain the number, because it is customer data.
 
 from integration.domain.phone_numbers.dialling import dial_format_fault, dialled, write
 from integration.domain.phone_numbers.reading import read
-from integration.domain.phone_numbers.search import WHOLE, endings, whole_numbers
+from integration.domain.phone_numbers.search import FULL_NUMBER_PREFIX, endings, whole_numbers
 
-__all__ = ["WHOLE", "dial_format_fault", "dialled", "endings", "read", "whole_numbers", "write"]
+__all__ = ["FULL_NUMBER_PREFIX", "dial_format_fault", "dialled", "endings", "read", "whole_numbers", "write"]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from integration.domain.account import Account
 
 SHORTEST_ENDING: Final = 4
-WHOLE: Final = "|"
+FULL_NUMBER_PREFIX: Final = "|"
 """The first character of a suffix that matches only a whole number."""
 
 
@@ -42,7 +42,7 @@ def endings(text: str, accounts: Iterable[Account]) -> tuple[str, ...]:
 
 
 def whole_numbers(text: str, accounts: Iterable[Account]) -> tuple[str, ...]:
-    """Return the whole numbers, each after `WHOLE`, to search for when a user types a telephone number.
+    """Return the numbers to search for when a user types one, each after `FULL_NUMBER_PREFIX`.
 
     A stored number matches if it is the typed number as an account dials it, as it is dialled inside its
     country, with its country code, or digit by digit. A part of a number matches nothing. Return an empty
@@ -56,7 +56,7 @@ def whole_numbers(text: str, accounts: Iterable[Account]) -> tuple[str, ...]:
         for number in _numbers(text, country):
             formats = (dial_format, "{national}", "{e164}", "{dial}")
             wholes |= {digits_of(write(each, number)) for each in formats}
-    return tuple(sorted(f"{WHOLE}{whole}" for whole in wholes))
+    return tuple(sorted(f"{FULL_NUMBER_PREFIX}{whole}" for whole in wholes))
 
 
 def _digits(text: str) -> str | None:

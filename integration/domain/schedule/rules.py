@@ -33,7 +33,7 @@ class Drop:
     reason: str
 
 
-def apply(account: Account, requested_date: datetime, now: datetime) -> Scheduled | Drop:
+def reschedule(account: Account, requested_date: datetime, now: datetime) -> Scheduled | Drop:
     """Return the date to send to wolkvox for the requested date, or Drop.
 
     `requested_date` and `now` are aware. A date before `now` (whole seconds) is dropped if the account has

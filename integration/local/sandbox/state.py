@@ -143,7 +143,10 @@ class SandboxState:
             return list(self._recalls.values())
 
     def stats(self) -> dict[str, Any]:
-        """Return the numbers of calls, codes and overlaps, and the maximum in flight per token."""
+        """Return the number of calls, in total and by code, the overlaps, and the calls in flight.
+
+        `in_flight` (now) and `max_in_flight` have the fingerprints of tokens as keys.
+        """
         with self._lock:
             return {
                 "count": self._count,

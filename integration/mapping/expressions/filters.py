@@ -181,7 +181,7 @@ def _from_json(value: object) -> Any:
     Raise UnmappableError for other values, invalid JSON, and texts longer than MAX_JSON_TEXT.
     """
     if not isinstance(value, str):
-        raise UnmappableError("template", kind(value), "a text that holds JSON")
+        raise UnmappableError("template", kind(value), "a text with JSON")
     if len(value) > MAX_JSON_TEXT:
         raise UnmappableError(
             "template", f"a text of {len(value)} characters", f"JSON of at most {MAX_JSON_TEXT} characters"
@@ -189,7 +189,7 @@ def _from_json(value: object) -> Any:
     try:
         return parse_json(value.encode("utf-8", "replace"))
     except UnreadableError as error:
-        raise UnmappableError("template", f"a text with {error.found}", "a text that holds JSON") from None
+        raise UnmappableError("template", f"a text with {error.found}", "a text with JSON") from None
 
 
 def _ordered(test: Callable[[Any, Any], Any]) -> Callable[[Any, Any], bool]:

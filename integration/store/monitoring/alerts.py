@@ -14,7 +14,7 @@ import orjson
 
 from integration.domain.json_codec import read_json
 from integration.domain.timestamps import epoch_ms, epoch_seconds, from_epoch_seconds, from_iso, iso_seconds
-from integration.telemetry.redaction import harmless
+from integration.telemetry.redaction import masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -54,7 +54,7 @@ class AlertMessage:
             "subject": self.subject,
             "since": iso_seconds(self.since.astimezone(UTC)),
             "at": iso_seconds(self.at.astimezone(UTC)),
-            "values": {name: harmless(value) for name, value in self.values.items()},
+            "values": {name: masked(value) for name, value in self.values.items()},
         }
 
     @classmethod
@@ -96,7 +96,7 @@ class Alert:
             "since": epoch_seconds(self.since),
             "on": self.on,
             "channels": sorted(self.channels),
-            "values": {name: harmless(value) for name, value in self.values.items()},
+            "values": {name: masked(value) for name, value in self.values.items()},
             "clear_since": None if self.clear_since is None else epoch_seconds(self.clear_since),
             "over": None if self.over is None else epoch_seconds(self.over),
         }

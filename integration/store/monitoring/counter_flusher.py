@@ -58,17 +58,17 @@ class CounterFlusher:
         self._flushing = threading.Lock()
         self._hurry = threading.Event()
 
-    def switch_on(self, *, always: bool = False) -> None:
+    def start(self, *, always: bool = False) -> None:
         """Flush the counters in a thread and at the end of the process.
 
-        With `always` the thread runs until `let_end`, and also records minutes without counts.
+        With `always` the thread runs until `stop`, and also records minutes without counts.
         """
         _running.add(self)
         self._always = always
         self._counters.wake_with(self._start)
         self._start()
 
-    def let_end(self) -> None:
+    def stop(self) -> None:
         """Flush now, and end the thread when there is nothing left to flush."""
         self._always = False
         self._hurry.set()

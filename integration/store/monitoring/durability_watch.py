@@ -121,7 +121,7 @@ class DurabilityWatch:
         Return the previous result if the store does not answer.
         """
         try:
-            self._store.client.set(self._store.key("probe"), self._store.who, px=_KEPT_MS)
+            self._store.client.set(self._store.key("probe"), self._store.process_id, px=_KEPT_MS)
         except OutOfMemoryError:
             return "the store is full: raise its maxmemory or shorten the retention"
         except ReadOnlyError:

@@ -1,7 +1,7 @@
 """Search texts of dashboard users, stored so that URLs contain an id and no telephone number.
 
-A stored search belongs to one user and is deleted after KEPT. An erasure of personal data deletes all stored
-searches.
+A stored search belongs to one user and is deleted after SEARCH_LIFETIME. An erasure of personal data
+deletes all stored searches.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from integration.domain.errors import UnknownError
+from integration.domain.errors import NotFoundError
 
 if TYPE_CHECKING:
     from integration.store.client import Store
 
-KEPT: Final = timedelta(hours=12)
+SEARCH_LIFETIME: Final = timedelta(hours=12)
 
 
 class StoredSearches:
@@ -31,16 +31,16 @@ class StoredSearches:
         The text is stored even if the store is full. Raise StoreAwayError.
         """
         search_id = secrets.token_urlsafe(12)
-        kept_ms = round(KEPT.total_seconds() * 1000)
+        kept_ms = round(SEARCH_LIFETIME.total_seconds() * 1000)
         self._store.call("store_search", _digest(user, search_id), text, kept_ms)
         return search_id
 
     def read(self, user: str, search_id: str) -> str:
-        """Return the text of a user's search. Raise UnknownError if it has expired, or StoreAwayError."""
+        """Return the text of a user's search. Raise NotFoundError if it has expired, or StoreAwayError."""
         key = self._store.key(f"search:{_digest(user, search_id)}")
         text = self._store.guarded(lambda: self._store.client.get(key))
         if text is None:
-            raise UnknownError("this search is no longer stored; search again")
+            raise NotFoundError("this search is no longer stored; search again")
         return str(text)
 
 

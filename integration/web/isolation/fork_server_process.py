@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from integration.web.isolation.fork_server import Limits
-    from integration.web.isolation.user_queue import Caller, Place
+    from integration.web.isolation.user_queue import Caller, QueueTicket
 
 _log = structlog.get_logger("ringback.web")
 
@@ -59,12 +59,12 @@ class ForkServerProcess:
         self._running: _Running | None = None
 
     @contextmanager
-    def place(self, caller: Caller) -> Iterator[WorkPlace]:
+    def place(self, caller: Caller) -> Iterator[IsolatedRunner]:
         """Hold a place in the queue, and yield it. Raise TooMuchWorkError if the queue is full."""
         with self._queue.place(caller) as place:
-            yield WorkPlace(self, place)
+            yield IsolatedRunner(self, place)
 
-    def turn(self, place: Place) -> AbstractContextManager[None]:
+    def turn(self, place: QueueTicket) -> AbstractContextManager[None]:
         """Wait for the turn of a place, and hold it in the context. Raise ClientLeftError."""
         return self._queue.turn(place)
 
@@ -152,10 +152,10 @@ class Preparation:
         self.value = value
 
 
-class WorkPlace:
+class IsolatedRunner:
     """The place of a request in the queue of a fork server. It takes a turn for each task."""
 
-    def __init__(self, server: ForkServerProcess, place: Place) -> None:
+    def __init__(self, server: ForkServerProcess, place: QueueTicket) -> None:
         self._server = server
         self._place = place
 

@@ -41,7 +41,7 @@ class Caller:
             raise ClientLeftError("the client closed the connection")
 
 
-class Place:
+class QueueTicket:
     """The place of a request in the queue. `caller` is its user."""
 
     def __init__(self, caller: Caller) -> None:
@@ -57,16 +57,16 @@ class UserQueue:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._places: set[Place] = set()
+        self._places: set[QueueTicket] = set()
         # The places that wait for their turn, oldest first.
-        self._waiting: list[Place] = []
-        self._present: Place | None = None
+        self._waiting: list[QueueTicket] = []
+        self._present: QueueTicket | None = None
         self._last_user = ""
 
     @contextmanager
-    def place(self, caller: Caller) -> Iterator[Place]:
+    def place(self, caller: Caller) -> Iterator[QueueTicket]:
         """Hold a place in the context, and yield it. Raise TooMuchWorkError if too many are taken."""
-        place = Place(caller)
+        place = QueueTicket(caller)
         with self._changed:
             of_user = sum(1 for each in self._places if each.caller.name == caller.name)
             most = MOST_OF_VIEWERS if caller.is_viewer else MOST_OF_ALL
@@ -80,7 +80,7 @@ class UserQueue:
                 self._places.remove(place)
 
     @contextmanager
-    def turn(self, place: Place) -> Iterator[None]:
+    def turn(self, place: QueueTicket) -> Iterator[None]:
         """Wait for the turn of a place, and hold it in the context. Raise ClientLeftError."""
         with self._changed:
             self._waiting.append(place)
@@ -99,7 +99,7 @@ class UserQueue:
                 self._present = None
                 self._changed.notify_all()
 
-    def _next(self) -> Place:
+    def _next(self) -> QueueTicket:
         """Return the place that has waited longest, preferably of a user other than the last one."""
         others = (place for place in self._waiting if place.caller.name != self._last_user)
         return next(others, self._waiting[0])

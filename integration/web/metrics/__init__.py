@@ -5,6 +5,6 @@ With many accounts, only those that need attention have their own series.
 """
 
 from integration.web.metrics.collector import StoreCollector, registry
-from integration.web.metrics.states import MOST_ACCOUNTS, QUEUE_STATES
+from integration.web.metrics.gauges import MOST_ACCOUNTS, QUEUE_STATES
 
 __all__ = ["MOST_ACCOUNTS", "QUEUE_STATES", "StoreCollector", "registry"]

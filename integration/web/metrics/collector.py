@@ -12,8 +12,8 @@ from prometheus_client.registry import Collector
 
 from integration.domain.errors import StoreAwayError
 from integration.web.metrics.counts import of_counts
-from integration.web.metrics.figures import Figures, lossy_sources, read_figures
-from integration.web.metrics.states import gauge, of_figures
+from integration.web.metrics.gauges import gauge, of_figures
+from integration.web.metrics.snapshot import Figures, lossy_sources, read_figures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

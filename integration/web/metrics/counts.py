@@ -67,7 +67,7 @@ COUNTED: Final = {
 TIMED: Final = {
     counters.ADMIT: ("ringback_admit_seconds", "Time from the arrival of a delivery to its response."),
     counters.PUSH: ("ringback_push_seconds", "Duration of a call to wolkvox."),
-    counters.GAP: (
+    counters.PUSH_GAP: (
         "ringback_queue_gap_seconds",
         "Time from a response of wolkvox to the next call of the same queue in a drain.",
     ),
@@ -120,7 +120,7 @@ def _event_labels(rest: str) -> tuple[str, ...]:
     return ":".join(parts[:at]), parts[at] if at < len(parts) else "", ":".join(parts[at + 1 :])
 
 
-def _histogram(scale: counters.Scale, counts: Mapping[str, int]) -> Metric:
+def _histogram(scale: counters.Histogram, counts: Mapping[str, int]) -> Metric:
     name, words = TIMED[scale]
     buckets, below = [], 0
     for bound in (*(f"{bound:g}" for bound in scale.bounds), "+Inf"):

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from integration.mapping.route_draft import Draft
     from integration.store.deliveries import StoredEvents
     from integration.store.delivery_log import StoredDelivery
-    from integration.web.isolation.fork_server_process import WorkPlace
+    from integration.web.isolation.fork_server_process import IsolatedRunner
     from integration.web.isolation.user_queue import Caller
 
 LIMITS: Final = Limits(seconds=3.0, memory_bytes=256 * 1024 * 1024)
@@ -132,7 +132,7 @@ class IsolatedWork:
             yield EventSearch(place, config, term, self._search_limits)
 
     def _planned(
-        self, place: WorkPlace, config: Config, stored: Sequence[StoredEvents], now: datetime
+        self, place: IsolatedRunner, config: Config, stored: Sequence[StoredEvents], now: datetime
     ) -> list[EventPlan]:
         events = [(plain_delivery(each.delivery), plain_event(each.events[0])) for each in stored]
         plain = self._run(place, "plan", config, {"events": events, "now": now.isoformat()})
@@ -141,14 +141,14 @@ class IsolatedWork:
         ]
 
     def _planned_alone(
-        self, place: WorkPlace, config: Config, stored: StoredEvents, now: datetime
+        self, place: IsolatedRunner, config: Config, stored: StoredEvents, now: datetime
     ) -> EventPlan:
         try:
             return self._planned(place, config, [stored], now)[0]
         except (WorkOverranError, WorkFailedError):
             return _too_slow(stored)
 
-    def _run(self, place: WorkPlace, work: str, config: Config, value: dict[str, Any]) -> Any:
+    def _run(self, place: IsolatedRunner, work: str, config: Config, value: dict[str, Any]) -> Any:
         return place.run(work, value, self._limits, _preparation(config))
 
 
@@ -158,7 +158,7 @@ class EventSearch:
     `left_out` is the number of records that were not searched, because their piece was killed.
     """
 
-    def __init__(self, place: WorkPlace, config: Config, term: SearchTerm, limits: Limits) -> None:
+    def __init__(self, place: IsolatedRunner, config: Config, term: SearchTerm, limits: Limits) -> None:
         self._place = place
         self._config = config
         self._term = {"text": term.text, "telephones": term.telephones}

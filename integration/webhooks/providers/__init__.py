@@ -44,7 +44,7 @@ class SourceKind(Protocol):
         They contain the proof, for some schemes the secret itself. Do not log them.
         """
 
-    def keep(self, delivery: Delivery, settings: Any) -> bytes:
+    def stored_body(self, delivery: Delivery, settings: Any) -> bytes:
         """Return the body to store, without credentials. `read` returns the same events for it."""
 
 

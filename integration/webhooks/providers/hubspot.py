@@ -18,9 +18,9 @@ from integration.domain.errors import NotVerifiedError, UnreadableError
 from integration.webhooks.providers.bodies import json_of, require_few
 from integration.webhooks.providers.replies import as_json, problem, reply
 from integration.webhooks.verification import (
-    by_secret,
     hmac_sha256,
     place_of,
+    proof_text,
     require_fresh,
     require_url_key,
     required_header,
@@ -132,7 +132,7 @@ def _require_match(signature: str, expected: list[bytes], check: str, secrets: i
     place = place_of(signature.encode(), expected)
     if place is None:
         raise NotVerifiedError(check, "the signature does not match any of the configured `secrets`")
-    return by_secret(check, place % secrets, secrets)
+    return proof_text(check, place % secrets, secrets)
 
 
 # --- read ------------------------------------------------------------------------------------------
@@ -300,6 +300,6 @@ def sign(
     return {**headers, _SIGNATURE: _OLDER[version](secret, delivery).decode(), _VERSION: version}
 
 
-def keep(delivery: Delivery, settings: HubspotSource) -> bytes:  # noqa: ARG001  (one shape for all sources)
+def stored_body(delivery: Delivery, settings: HubspotSource) -> bytes:  # noqa: ARG001  (one shape for all sources)
     """Return the whole body. It contains no credentials."""
     return delivery.body

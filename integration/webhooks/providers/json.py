@@ -160,7 +160,7 @@ def _content_type_of(body: bytes) -> str:
     return FORM_TYPE if boundary is None else f"{MULTIPART_TYPE}; boundary={boundary[1].decode()}"
 
 
-def keep(delivery: Delivery, settings: JsonSource) -> bytes:
+def stored_body(delivery: Delivery, settings: JsonSource) -> bytes:
     """Return the body without the token of `body-token`.
 
     The contents of files in a multipart form are removed; their names stay.

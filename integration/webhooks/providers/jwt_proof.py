@@ -14,7 +14,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 
 from integration.domain.errors import NotVerifiedError
-from integration.webhooks.verification import by_secret, required_header, secret_bytes
+from integration.webhooks.verification import proof_text, required_header, secret_bytes
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -43,7 +43,7 @@ def verify_jwt(delivery: Delivery, settings: JsonSource, now: datetime) -> str:
     if place is None:
         raise NotVerifiedError("jwt", "the token is not signed by HS256 with one of the configured `secrets`")
     _require_claims(claims[place] or {}, settings, now)
-    return by_secret("jwt", place, len(keys))
+    return proof_text("jwt", place, len(keys))
 
 
 def sent_token(value: str) -> str:

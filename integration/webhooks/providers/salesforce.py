@@ -162,7 +162,7 @@ def sign(
     return {"Content-Type": CONTENT_TYPE, "SOAPAction": '""'}
 
 
-def keep(delivery: Delivery, settings: SalesforceSource) -> bytes:  # noqa: ARG001  (one shape for all sources)
+def stored_body(delivery: Delivery, settings: SalesforceSource) -> bytes:  # noqa: ARG001  (one shape for all sources)
     """Return the body without the SessionId, written from the parsed XML.
 
     `read` returns the same events for it. Return an empty body if the XML cannot be parsed.

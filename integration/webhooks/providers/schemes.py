@@ -29,9 +29,9 @@ from integration.webhooks.providers.signatures import (
     verify_hmac,
 )
 from integration.webhooks.verification import (
-    by_secret,
     hmac_sha256,
     place_of,
+    proof_text,
     require_fresh,
     required_header,
     secret_bytes,
@@ -142,7 +142,7 @@ def _verify_standard(delivery: Delivery, settings: JsonSource, now: datetime) ->
         raise NotVerifiedError(
             check, f"none of the {len(v1_signatures)} v1 signatures matches any of the configured `secrets`"
         )
-    return by_secret(check, place, len(keys))
+    return proof_text(check, place, len(keys))
 
 
 def _sign_standard(message: SignedMessage, settings: JsonSource) -> dict[str, str]:
@@ -177,7 +177,7 @@ def _require_secret(credential: bytes, settings: JsonSource, check: str) -> str:
     place = place_of(credential, [secret_bytes(secret) for secret in settings.secrets])
     if place is None:
         raise NotVerifiedError(check, "the credential does not match any of the configured `secrets`")
-    return by_secret(check, place, len(settings.secrets))
+    return proof_text(check, place, len(settings.secrets))
 
 
 def _verify_bearer(delivery: Delivery, settings: JsonSource, now: datetime) -> str:  # noqa: ARG001  (no time in it)

@@ -24,9 +24,9 @@ from integration.config.source_models.signed_content import (
 )
 from integration.domain.errors import CannotSignError, NotVerifiedError
 from integration.webhooks.verification import (
-    by_secret,
     moment_of,
     place_of,
+    proof_text,
     require_near,
     required_header,
     secret_bytes,
@@ -162,7 +162,7 @@ def verify_hmac(delivery: Delivery, settings: JsonSource, now: datetime) -> str:
             settings.verify,
             f"the {settings.encoding} signature does not match any of the configured `secrets`",
         )
-    return by_secret(settings.verify, place, len(expected))
+    return proof_text(settings.verify, place, len(expected))
 
 
 def sign_hmac(message: SignedMessage, settings: JsonSource) -> dict[str, str]:
@@ -201,7 +201,7 @@ def verify_ed25519(delivery: Delivery, settings: JsonSource, now: datetime) -> s
     sent, content = _content(delivery, settings, now)
     for place, key in enumerate(settings.public_keys):
         if any(is_ed25519(key, text, settings.encoding, content) for text in sent.texts):
-            return by_secret("ed25519", place, len(settings.public_keys))
+            return proof_text("ed25519", place, len(settings.public_keys))
     raise NotVerifiedError("ed25519", "the signature does not match any of the configured `public_keys`")
 
 

@@ -281,7 +281,9 @@ def successor(environ: Mapping[str, str], told: Connection) -> None:
     _settle(environ)
 
     def send(task: str, arguments: tuple, _: dict) -> None:
-        {DRAIN: lambda *wake_up: engine.take(WakeUp(*wake_up)), LOOK_UP: engine.look_up}[task](*arguments)
+        {DRAIN: lambda *wake_up: engine.handle_wake_up(WakeUp(*wake_up)), LOOK_UP: engine.look_up}[task](
+            *arguments
+        )
 
     workers.tasks.WakeUpPublisher = lambda _publish, counters, **_options: WakeUpPublisher(
         send, counters=counters

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from integration.domain.recall import State
-from integration.store.token_queue import Claim, NoClaim, PushResult, Terms
+from integration.store.token_queue import Claim, NoClaim, PushResult, QueueSettings
 
 from .machine import Machine
 from .model import (
@@ -92,14 +92,16 @@ class Drains(Machine):
         able = [owner for owner in self.owners if bool(owner.unanswered) == unanswered]
         return able[which % len(able)] if able else None
 
-    def finish_in_vain(self, owner: Owner, outcome: PushResult, more: bool, terms: Terms) -> None:
+    def finish_in_vain(self, owner: Owner, outcome: PushResult, more: bool, terms: QueueSettings) -> None:
         before = self.view()
         reply = self.call_finish(owner, outcome, more, terms)
         assert reply.kind == "lost"
         assert self.view().same_as(before)
         self.owners.remove(owner)
 
-    def call_finish(self, owner: Owner, outcome: PushResult, more: bool, terms: Terms) -> Claim | NoClaim:
+    def call_finish(
+        self, owner: Owner, outcome: PushResult, more: bool, terms: QueueSettings
+    ) -> Claim | NoClaim:
         queues = self.queues_of(owner)
         return queues.finish(owner.queue, owner.claim, owner.step, outcome, more=more, terms=terms)[0]
 

@@ -13,7 +13,7 @@ from integration.store.client import Store, connect
 from integration.store.deliveries import DeliveryStore
 from integration.store.recalls import RecallStore
 from integration.store.scripting.protocol import EpochLoss
-from integration.store.token_queue import Terms, TokenQueues
+from integration.store.token_queue import QueueSettings, TokenQueues
 from support import url_of
 
 from .model import (
@@ -84,10 +84,10 @@ class Machine(RuleBasedStateMachine):
     def store_ms(self) -> int:
         return round((self.time + self.clock).timestamp() * 1000)
 
-    def terms(self, clock: timedelta) -> Terms:
+    def terms(self, clock: timedelta) -> QueueSettings:
         local = self.time + clock
         ends = datetime.combine(local.date() + timedelta(days=1), datetime.min.time(), UTC)
-        return Terms(
+        return QueueSettings(
             lease_seconds=LEASE,
             quiet_seconds=QUIET,
             daily_limit=DAILY_LIMIT,

@@ -58,7 +58,7 @@ class StoreRules(Machine):
     @rule()
     def the_store_is_copied(self):
         for store in self.stores[:2]:
-            Heartbeat(ProcessRegistry(store), store.who).send()
+            Heartbeat(ProcessRegistry(store), store.process_id).send()
         owners = [(owner, owner.claim, owner.step, owner.unanswered) for owner in self.owners]
         self.copy = StoreCopy(
             self.dump(), deepcopy(self.model.without_owners()), dict(self.model.holder), owners
@@ -86,7 +86,7 @@ class StoreRules(Machine):
         self.note_the_recovered()
         self.workers[1 - first].sweep(SWEEP_ROOM)
         self.workers[first].sweep(SWEEP_ROOM)
-        Heartbeat(ProcessRegistry(self.store), self.store.who).send()
+        Heartbeat(ProcessRegistry(self.store), self.store.process_id).send()
         assert bool(lost) <= len(self.reports) - told <= len(lost)
         if all_hear:
             self.all_hear_of_it()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from integration.domain.account import AccountView
     from integration.services.forecast import Forecast
     from integration.store.monitoring.process_registry import Process
-    from integration.web.metrics.figures import Figures
+    from integration.web.metrics.snapshot import Figures
 
 QUEUE_STATES: Final = ("idle", "busy", "waiting", "paused", "stopped")
 MOST_ACCOUNTS: Final = 500
