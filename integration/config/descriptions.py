@@ -40,7 +40,7 @@ def is_plain(text: str) -> bool:
     Such a text cannot be a key, a token or a customer's number.
     """
     runs = re.findall(r"[^\W_]+", text)
-    all_words = all(re.fullmatch(r"[^\W\d_]{0,14}\d{0,2}", run) for run in runs)
+    all_words = all(re.fullmatch(r"(?!.{16})[^\W\d_]{0,14}\d{0,2}", run) for run in runs)
     short = len(text) <= _PLAIN_CHARACTERS and sum(map(str.isdigit, text)) <= _PLAIN_DIGITS
     # In a URL, an @ may follow a user name and a password.
     return all_words and short and text.isprintable() and "@" not in text

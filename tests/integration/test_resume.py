@@ -28,7 +28,7 @@ def test_resuming_says_what_came_of_it(services):
     pages = Pages(services)
     services.accounts.pause("bogota", "x")
     assert "Resumed." in pages.post("/accounts/bogota/resume").text
-    assert "nothing changed" in pages.post("/accounts/bogota/resume").text
+    assert "Nothing was changed" in pages.post("/accounts/bogota/resume").text
     assert [entry.what for entry in services.audit.page()[0]] == ["resume", "resume"]
 
 
@@ -74,7 +74,7 @@ def test_resuming_does_not_cut_a_quiet_time_short_and_says_so(services, installa
     installation.ask("80123456")
     installation.push(PushResult(kind="again", reason="no answer", quiet=True, sent_ms=0, wait_ms=60_000))
     done = Pages(services).post("/accounts/bogota/resume").text
-    assert "Resumed, but it is waiting" in done
+    assert "Resumed, but the queue is waiting again" in done
     assert services.accounts.get("bogota").state == "waiting"
 
 

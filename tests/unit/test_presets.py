@@ -120,10 +120,9 @@ def test_the_tables_that_are_printed_load_without_a_warning(tmp_path, name):
         "user:secret-0123456789" if presets()[name].source["verify"] == "basic" else "secret-0123456789abc"
     )
     variable = name.upper().replace("-", "_")
-    environ = {"T": "token"} | {
-        f"{variable}_{what}": secret for what in ("SECRET", "URL_KEY", "VERIFY_TOKEN")
-    }
+    environ = {"T": "token"} | {f"{variable}_{what}": secret for what in ("SECRET", "URL_KEY")}
     environ |= {
+        f"{variable}_VERIFY_TOKEN": "verify-token",
         f"{variable}_LOOKUP_TOKEN": "page-token",
         f"{variable}_LOOKUP_URL": "https://x.example/rest/1/k/",
     }
