@@ -183,7 +183,7 @@ def test_a_message_that_fails_is_sent_later_and_in_order(here):
     assert here.messages() == []
     (waiting,) = here.services.alerts.waiting(["chat"]).values()
     assert (waiting.messages, waiting.tries) == (2, 2)
-    assert waiting.trouble == "the receiver responded with status 503. Check `url` of the channel."
+    assert waiting.trouble == "the receiver responded with status 503. Check the receiver."
     here.later(seconds=11)
     here.first.look()
     assert here.messages() == [STOPPED, GOES_ON]
@@ -480,7 +480,7 @@ def test_the_command_tries_channels(here, ringback):
     failed = ringback("alerts", "--test", "chat")
     assert (failed.exit_code, failed.stdout) == (
         1,
-        "chat: not sent: the receiver responded with status 500. Check `url` of the channel.\n",
+        "chat: not sent: the receiver responded with status 500. Check the receiver.\n",
     )
     unknown = ringback("alerts", "--test", "nobody")
     assert unknown.exit_code == 1

@@ -19,7 +19,7 @@ from integration.store.client import Store, connect
 from integration.telemetry.counters import ADMIT
 from integration.web import metrics
 from integration.web.health import StoreProbe
-from integration.web.metrics import states
+from integration.web.metrics import gauges
 from integration.webhooks.providers import SOURCES
 from support import ENVIRON, SOURCES_AND_ROUTES, as_bytes, make_services, two_accounts, write_config
 from support.metrics_client import client_of, figures
@@ -287,7 +287,7 @@ def test_the_route_of_an_event_is_counted_when_it_is_admitted(services):
 
 
 def test_queues_and_recalls_are_counted_whatever_their_number(services, installation, monkeypatch):
-    monkeypatch.setattr(states, "MOST_ACCOUNTS", 1)
+    monkeypatch.setattr(gauges, "MOST_ACCOUNTS", 1)
     installation.ask(account="lima")
     services.accounts.pause("lima", "for the test")
     found = figures(client_of(services))

@@ -60,14 +60,14 @@ def installation(tmp_path, store, sandbox):
 def test_a_wake_up_has_its_queue_drained(installation):
     recall = installation.ask()
     assert installation.wake_ups.queues == [installation.queue]
-    installation.engine.take(installation.wake_up)
+    installation.engine.handle_wake_up(installation.wake_up)
     assert installation.state(recall) is State.ACCEPTED
     assert installation.wake_ups.queues == [installation.queue]
 
 
 def test_wake_ups_taken_and_drains_of_the_sweep_are_counted_apart(installation):
     installation.ask()
-    installation.engine.take(installation.wake_up)
+    installation.engine.handle_wake_up(installation.wake_up)
     installation.ask("c2")
     installation.later(2)
     installation.engine.sweeper._sweep_queues()
