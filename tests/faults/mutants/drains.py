@@ -101,7 +101,7 @@ GUARDS = (
     mutant(
         "calling hours",
         "a callback is scheduled outside of them",
-        _SCHEDULE.value("apply", "opening", to="date_"),
+        _SCHEDULE.value("reschedule", "opening", to="date_"),
         "test_schedule.py::test_a_date_outside_the_hours_moves_to_the_next_opening",
     ),
     mutant(
