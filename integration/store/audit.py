@@ -1,7 +1,7 @@
-"""The audit log: the actions of users, with the ids concerned, the time and the client address.
+"""The audit log: the actions of users and API keys, with ids, times and client addresses.
 
-Entries are kept as long as recalls. They contain user names and internal ids, but no telephone number,
-customer id or text from outside.
+Entries are kept as long as recalls. They contain names of users, internal ids and counts, but no
+telephone number and no customer id.
 """
 
 from __future__ import annotations
@@ -33,7 +33,11 @@ _MOST_LOOKED_AT: Final = 20_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """An action of a user. `at` is an aware UTC time, by the store's clock."""
+    """An action of a user. `at` is an aware UTC time, by the store's clock.
+
+    `who` is the user, "api:" and the name of an API key, or COMMAND_LINE. `what` is the action, `about`
+    has the ids or counts concerned. `address` is the client's IP address, or "".
+    """
 
     id: str
     at: datetime
@@ -50,16 +54,16 @@ class AuditLog:
         self._store = store
 
     def note(self, who: str, what: str, about: Sequence[str] = (), *, address: str = "") -> None:
-        """Log an action with its user, the ids concerned, and the user's address.
+        """Log an action with its user, the ids concerned, and the client's address.
 
         The entry is written even if the store is full. Raise StoreAwayError.
         """
         self._store.call("note", who, what, " ".join(about), address)
 
     def note_done(self, who: str, what: str, about: Sequence[str], *, address: str = "") -> None:
-        """Log an action that was carried out. A long list of ids is split into several entries.
+        """Log an action that was carried out. Split a long list of ids; log nothing for an empty one.
 
-        If the store is unavailable, the error is only logged, because the action cannot be undone.
+        If the store is unavailable, only write to the process log, because the action cannot be undone.
         """
         try:
             for start in range(0, len(about), _IDS_AN_ENTRY):

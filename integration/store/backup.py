@@ -1,11 +1,12 @@
-"""Backups: write all records of a store to one file, and restore them into an empty store.
+"""Backups: write the records of a store to one file, and restore them into an empty store.
 
 The server blocks writes while the keys are read (`CLIENT PAUSE … WRITE`, Redis 6.2), so a backup is a
-consistent snapshot. If this process dies, the pause expires within seconds. Records have the format of DUMP,
-so the target server must have the same version or a later one (valkey.io, DUMP).
+consistent snapshot. If this process dies, the pause expires within seconds. Records have the format of
+DUMP, so the target server must have the same version or a later one (valkey.io, DUMP).
 
-File format: MAGIC; a JSON header; for each key its length, its time to live in ms (0: none), the length of
-its value, the key and the value; an empty key with the number of keys; the SHA-256 of everything before.
+File format: MAGIC; the length of a JSON header, and the header; for each key its length, its time to live
+in ms (0: none), the length of its value, the key and the value; an entry without a key, which has the
+number of keys in place of the time to live; the SHA-256 of everything before.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from integration.store.token_queue import TokenQueues
 
 RESTORED: Final = "restored from a backup: queued recalls may be older than those in wolkvox"
-"""Reason of each queue's pause between a restore and `ringback restore --confirm`."""
+"""Reason of the pause of each queue between a restore and `ringback restore --confirm`."""
 
 MAGIC: Final = b"ringback backup 1\n"
 CHUNK: Final = 500
@@ -67,9 +68,10 @@ class BackupError(RingbackError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backup:
-    """The header of a backup.
+    """The header of a backup, and `keys`, the number of keys in it.
 
-    `counts` has the numbers of recalls by state, of parked events and of lookups, without zeros.
+    `taken_at` is in ISO 8601 format. `counts` has the numbers of recalls by state, of parked events and
+    of lookups, without zeros.
     """
 
     version: str
@@ -98,10 +100,10 @@ def _difference(found: Mapping[str, int], wanted: Mapping[str, int]) -> str:
 
 
 def write_backup(client: redis.Redis, path: Path, now: datetime) -> Backup:
-    """Write a backup to a new file with mode 600. `client` must return bytes.
+    """Write a backup to a new file with mode 0600. `client` must return bytes, `now` is aware.
 
-    Raise BackupError if the file exists or cannot be written, or if the server does not allow CLIENT PAUSE.
-    An incomplete file is removed.
+    Raise BackupError if the file exists or cannot be written, or if the server does not allow CLIENT
+    PAUSE. The file is written as `path` with the suffix `.part`, and renamed when it is complete.
     """
     part = path.with_name(path.name + ".part")
     try:
@@ -198,7 +200,8 @@ def _records(client: Any) -> Iterator[tuple[bytes, int, bytes]]:
 def read_header(path: Path) -> Backup:
     """Return the header of a backup, after checking the file's digest.
 
-    Raise BackupError if the file cannot be read, is damaged, or is not a backup.
+    `keys` of the result is the number of keys found in the file. Raise BackupError if the file cannot be
+    read, is damaged, or is not a backup.
     """
     digest = hashlib.sha256()
     with _opened(path) as file:
@@ -249,9 +252,10 @@ def _read_records(file: IO[bytes]) -> Iterator[tuple[bytes, int, bytes]]:
 def restore_backup(client: redis.Redis, path: Path) -> Backup:
     """Restore a backup into an empty store and pause all queues. `client` must return bytes.
 
-    The hash `store` is restored last. Until then every process refuses the store, because it has accounts and
-    no layout. Raise BackupError if the file is damaged or has another layout, if the store is not empty, or
-    if the restored counts differ from the header's.
+    The hash `store` is restored last. A store with accounts and without this hash is refused by each
+    process, because its layout is unknown. Raise BackupError if the file is damaged or has another
+    layout, if the store is not empty, if the server rejects a record, or if the restored counts differ
+    from the header's.
     """
     backup = read_header(path)
     if backup.layout != LAYOUT:
@@ -314,7 +318,10 @@ def _restore(client: redis.Redis, records: list[tuple[bytes, int, bytes]]) -> No
 
 
 def confirm_restore(queues: TokenQueues, client: redis.Redis) -> int:
-    """Resume the queues that a restore paused. Return the number of them. `client` must return text."""
+    """Resume the queues that a restore paused, and return how many. `client` must return text.
+
+    Raise StoreAwayError.
+    """
     paused = [
         queue
         for queue in sorted(set(queues.bound().values()))

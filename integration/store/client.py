@@ -1,7 +1,7 @@
 """The connection to the store, and the calls of the script that changes its data.
 
-A call that fails with StoreAwayError may or may not have been executed. Nothing is retried here; the script
-detects a repeated operation.
+A call that fails with StoreAwayError may or may not have been executed. It is not repeated here. A caller
+may repeat an admission, a step of a drain or a flush of counters: the script detects these repetitions.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ANSWER_SECONDS = 5.0
 def connect(
     url: str, *, timeout_seconds: float = ANSWER_SECONDS, connect_seconds: float = 1.0
 ) -> redis.Redis:
-    """Return a client with a connection pool. The retries of redis-py are switched off."""
+    """Return a client with a connection pool that decodes replies to text and retries nothing."""
     return redis.Redis.from_url(
         url,
         decode_responses=True,
@@ -51,10 +51,10 @@ def connect(
 class Store:
     """The script and the read commands on one store.
 
-    `clock` returns epoch milliseconds and is for tests; None uses the store's clock. `kind` is the kind of
-    this process: "web", "worker" or "tool". `who` identifies the process: its kind and a random suffix.
-    `epoch` holds the latest epoch and revision seen. `span` returns a context manager for each call; its
-    argument is the command's name.
+    `clock` returns epoch milliseconds and is for tests; None uses the store's clock. `kind` is the kind
+    of this process: "web", "worker" or "tool". `process_id` is the kind with a random suffix. `epoch`
+    holds the latest epoch and revision seen; None begins with an unknown epoch. `span` returns a context
+    manager for each `call`; its argument is the command's name.
     """
 
     def __init__(
@@ -89,6 +89,7 @@ class Store:
         """Run one command of the script and return its reply.
 
         Raise StoreAwayError if the store is unavailable; the command may or may not have been executed.
+        Raise ResponseError if the script or the server rejects the command.
         """
         with self.span(command):
             return self._batcher.call(command, args)
@@ -105,7 +106,7 @@ class Store:
         return from_epoch_ms(self.now_ms())
 
     def secret(self, name: str) -> bytes:
-        """Return the random key with this name. It is created on first use. Raise StoreAwayError."""
+        """Return the random key (32 bytes) with this name, created on first use. Raise StoreAwayError."""
         key = self.key("store")
 
         def read() -> Any:
@@ -132,7 +133,7 @@ class Store:
         return list(self.guarded(run))
 
     def hashes(self, names: Iterable[str]) -> list[dict[str, str]]:
-        """Return the hashes at these keys, in one round trip. A missing key returns an empty dict.
+        """Return the hashes at these keys, in one round trip. The dict of a missing key is empty.
 
         Raise StoreAwayError.
         """
@@ -144,7 +145,7 @@ class Store:
         return self.pipelined(commands)
 
     def guarded(self, act: Callable[[], Any]) -> Any:
-        """Return the result of `act`. Convert temporary errors of the store to StoreAwayError."""
+        """Return the result of `act`. Raise StoreAwayError for a temporary error of the store."""
         try:
             return act()
         except (RedisError, OSError) as error:

@@ -1,7 +1,8 @@
 """Stores the results of deliveries. All results of a delivery are stored, or none.
 
-With `appendfsync always` the results are on disk when `admit` returns. An event that was admitted before
-contributes its existing ids and changes nothing. `integration.mapping.planner` computes the results.
+With `appendfsync always` the results are on disk when `admit` returns. A repeated event adds the id of
+its first result to the answer and creates no other. A parked event counts as new after a change of the
+configuration. `integration.mapping.planner` computes the results.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class RetentionTerms:
 
     @property
     def listed_days(self) -> int:
-        """Return the days for which the delivery log keeps a delivery. The log holds no customer data."""
+        """Return the days for which the delivery log keeps a delivery, at least 1."""
         return max(self.raw_retention_days, 1)
 
 
@@ -72,9 +73,9 @@ class RetentionTerms:
 class Admitted:
     """The result of an admission.
 
-    `again` is True if the whole delivery was admitted before. `clash` is True if the idempotency key was used
-    for another request; then nothing was stored. `wake_ups` must be published by the caller. `lookup` is the
-    source whose lookups need a wake-up, or None.
+    `again` is True if the whole delivery was admitted before. `clash` is True if the idempotency key was
+    used for another request; then nothing was stored and `answer` is empty. The caller must publish
+    `wake_ups`. `lookup` is the source whose lookups need a wake-up, or None.
     """
 
     answer: Answer
@@ -86,7 +87,12 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredEvents:
-    """Events of one delivery that wait for a lookup or for a corrected configuration."""
+    """Events of one delivery that wait for a lookup or for a corrected configuration.
+
+    `id` is that of the lookup or parked event. `delivery` has no URL and no body. `seen` has the
+    deduplication keys of `events`. `tries` counts the lookups, including the present one; it is 0 for a
+    parked event.
+    """
 
     id: str
     delivery: Delivery
@@ -105,7 +111,10 @@ def digest_of(*parts: str | bytes) -> str:
 
 
 def event_keys(delivery: Delivery, events: Sequence[Event]) -> tuple[str, ...]:
-    """Return a deduplication key for each event, made from the sender's key or else from the body's hash."""
+    """Return a deduplication key for each event.
+
+    It is made from the event's `dedup_key`, or else from the delivery's content and the event's index.
+    """
     body = None
     keys = []
     for index, event in enumerate(events):
@@ -118,10 +127,10 @@ def event_keys(delivery: Delivery, events: Sequence[Event]) -> tuple[str, ...]:
 
 
 def _query_of(delivery: Delivery) -> str:
-    """Return the query string if the body is empty, because the query then holds the data; else "".
+    """Return the query string, which holds the data, if the body is empty or `{}`; else "".
 
-    A signature over the body does not cover the query. If the query were part of the key, a captured delivery
-    could be sent again with another query.
+    A signature over the body does not cover the query. If the query were always part of the key, a
+    captured delivery with another query would count as new.
     """
     return "" if delivery.body.strip(b" \t\r\n{}") else delivery.headers.get(QUERY, "")
 
@@ -141,7 +150,7 @@ def _request_fields(request: RecallRequest | CancelRequest) -> dict[str, Any]:
 
 
 def _recall_fields(request: RecallRequest, **more: Any) -> dict[str, Any]:
-    """Return the stored fields of a request. `more` has fields of its event.
+    """Return the stored fields of a request, and `more`, the fields of its event.
 
     Fields with a default value are left out, because each run of the script parses all fields.
     """
@@ -173,9 +182,10 @@ def _event_json(event: Event, seen: str, place: int) -> str:
 
 
 def _reason(parked: Parked, delivery: Delivery) -> dict[str, str]:
-    """Return the reason why an event is parked, and the id of the group of events with the same reason.
+    """Return the reason why an event is parked, and the id and description of its group.
 
-    Events whose `found` differs only in numbers or text lengths belong to the same group.
+    The events of a group have the same source, route, field and `allowed`. Their `found` may differ in
+    numbers and in the lengths of masked words.
     """
     alike = _VARYING.sub(lambda run: "a" if run[0][0] == "a" else "#", parked.found)
     about = [delivery.source, parked.route or "", parked.field, alike, parked.allowed]
@@ -265,14 +275,14 @@ def admission_args(
 def _dedup_fields(event: Event, key: str, retention: RetentionTerms) -> dict[str, Any]:
     """Return the fields by which the script recognizes a repeated event.
 
-    An event without an id (`by_body`) is a duplicate only while it equals its customer's newest request.
+    `by_body` is set for an event without an id of the sender.
     """
     fields: dict[str, Any] = {"k": key, "ttl": retention.dedup_ms}
     return {**fields, "by_body": True} if event.dedup_key is None else fields
 
 
 def _packed(raw: bytes) -> bytes:
-    """Return a body in zlib format. Short bodies are stored uncompressed, which is faster."""
+    """Return a body in zlib format, uncompressed if it is short. An empty body stays empty."""
     return zlib.compress(raw, 1 if len(raw) > SHORT_BODY_BYTES else 0) if raw else b""
 
 
@@ -304,20 +314,24 @@ class DeliveryStore:
     def admit(
         self, delivery: Delivery, plans: Sequence[EventPlan], retention: RetentionTerms, *, raw: bytes = b""
     ) -> Admitted:
-        """Store the results of a delivery and its body, `raw`.
+        """Store the results of a delivery.
 
-        Raise StoreAwayError if the store is unavailable: all or nothing was stored, and the call can be
-        repeated safely. Raise UnboundError if an account has no queue yet; nothing was stored.
+        `raw` is the body, which is kept for `raw_retention_days` unless all events are ignored or
+        repeated. Raise StoreAwayError if the store is unavailable: either everything or nothing was
+        stored, and the call can be repeated safely. Raise UnboundError if an account has no queue yet;
+        nothing was stored.
         """
         return _admitted(self._store.call("admit", *admission_args(delivery, plans, retention, raw)))
 
     def admit_one(
         self, request: RecallRequest, *, expired: str | None = None, key: str = "", fingerprint: str = ""
     ) -> Admitted:
-        """Store one recall requested through the API. `key` is its idempotency key.
+        """Store one recall requested through the API.
 
-        `expired` is the reason for a recall that ends in that state at once. If the key was used with another
-        fingerprint, nothing is stored and the result has `clash` set. Raise StoreAwayError, UnboundError.
+        `expired` is the reason for a recall that expires at once. `key` is a digest of the idempotency
+        key, known for 168 hours. `fingerprint` is a digest of the request. If the key was used with
+        another fingerprint, nothing is stored and the result has `clash` set. Raise StoreAwayError or
+        UnboundError.
         """
         event = {**_recall_fields(request), "k": key, "ttl": 168 * 3600 * 1000}
         if expired is not None:
@@ -327,10 +341,10 @@ class DeliveryStore:
         return self._admit_without_delivery(request.source, event)
 
     def admit_again(self, request: RecallRequest, recall: Recall, reason: str, key: str = "") -> Admitted:
-        """Store a new recall that an operator requested from an earlier one, and link the two.
+        """Store a new recall that an operator requested from an earlier one, `recall`, and link the two.
 
         `reason` is recorded with the first state. A second call with the same `key` within a day is a
-        duplicate. Raise StoreAwayError, UnboundError.
+        duplicate, unless the key is "". Raise StoreAwayError or UnboundError.
         """
         links = {"again_of": recall.id, "record": recall.record or "", "reason": reason}
         event = {**_recall_fields(request), **links, "k": key, "ttl": DAY_MS}
@@ -353,7 +367,8 @@ class DeliveryStore:
     def ids_from_event(self, sources: Iterable[str], event_id: str) -> tuple[str, ...]:
         """Return the ids of the recalls, parked events and deliveries that an event led to.
 
-        `event_id` is the sender's id of the event, which is known for `dedup_hours`. Raise StoreAwayError.
+        `event_id` is the sender's id of an event of one of `sources`, which is known for `dedup_hours`.
+        Raise StoreAwayError.
         """
         keys = [self._store.key(f"seen:{digest_of(source, 'key', event_id)}") for source in sources]
         texts = self._store.guarded(lambda: self._store.client.mget(keys)) if keys else []
@@ -369,10 +384,10 @@ class DeliveryStore:
         parked: bool,
         wait_seconds: float = 0.0,
     ) -> Admitted | None:
-        """Replace waiting events with their plans. Return None if another process already did.
+        """Replace waiting events with the results in `plans`. Return None if the events wait no longer.
 
-        Events with the plan Pending are looked up again after `wait_seconds`. Raise StoreAwayError,
-        UnboundError.
+        `parked` is True for a parked event, False for events of a lookup. Events with the plan Pending
+        are looked up again after `wait_seconds`. Raise StoreAwayError or UnboundError.
         """
         events = [
             {
@@ -396,24 +411,24 @@ class DeliveryStore:
     def take_lookups(
         self, source: str, settings: str = "", *, most_events: int = 100, lease_seconds: float = 60
     ) -> list[StoredEvents]:
-        """Lease deliveries that wait for a lookup and return them, with about `most_events` events in total.
+        """Lease due lookups of a source and return their events, about `most_events` in total.
 
-        `settings` is the digest of the lookup's settings. The list is empty while the source waits after a
-        failure with the same digest. An expired lease makes a delivery due again, so a worker that dies loses
-        none. Raise StoreAwayError.
+        `settings` is the digest of the lookup's settings. The list is empty while the source waits after
+        a failure with the same digest. A lookup is due again when its lease has expired, so that it is
+        repeated after a worker died. Raise StoreAwayError.
         """
         lease_ms = round(lease_seconds * 1000)
         replies = self._store.call("take_lookups", source, settings, most_events, lease_ms)
         return [_stored_lookup(read_json(text)) for text in replies]
 
     def postpone_lookup(self, lookup: str, wait_seconds: float, reason: str) -> None:
-        """Postpone a lookup by `wait_seconds`. The dashboard shows `reason`. Raise StoreAwayError."""
+        """Postpone a lookup by `wait_seconds`, and do not count its latest try. Raise StoreAwayError."""
         self._store.call("postpone_lookup", lookup, round(wait_seconds * 1000), reason)
 
     def due_lookups(self, settings: Mapping[str, str]) -> set[str]:
-        """Return the sources that have due lookups. `settings` maps each source to the digest of its lookup.
+        """Return the sources that have due lookups and do not wait after a failure.
 
-        Raise StoreAwayError.
+        `settings` maps each source to the digest of its lookup's settings. Raise StoreAwayError.
         """
         now = self._store.now_ms()
 
@@ -434,7 +449,8 @@ class DeliveryStore:
     def purge(self, *, before: datetime | Mapping[str, datetime], limit: int = 100) -> int:
         """Remove at most `limit` records older than `before`. Return the number removed.
 
-        `before` is one time, or a mapping from each kind in PURGED to a time. Raise StoreAwayError.
+        `before` is one aware time, or a mapping from kinds in PURGED to such times. The age of a recall
+        counts from its end. Raise StoreAwayError.
         """
         moments = before if isinstance(before, Mapping) else dict.fromkeys(PURGED, before)
         limits = {str(kind): epoch_ms(moment) for kind, moment in moments.items()}

@@ -36,7 +36,8 @@ RESULTS = ("recalls", "ignored", "parked", "pending", "cancelled", "again", "ref
 class LoggedDelivery:
     """One entry of the log. `at` is an aware UTC time.
 
-    A rejected entry has `rejection` and no `delivery`. `place` identifies the entry in cursors and in URLs of
+    A rejected entry has `rejection`, and None as `delivery`. `again` is True for a repeated delivery.
+    `counts` has the numbers of results by name. `place` identifies the entry in cursors and in URLs of
     the dashboard.
     """
 
@@ -49,7 +50,10 @@ class LoggedDelivery:
     rejection: Rejection | None = None
 
     def has_result(self, result: str) -> bool:
-        """Return True if the entry has this result, one of RESULTS."""
+        """Return True if the entry has this result, one of RESULTS.
+
+        A repeated delivery has only the result "again", a rejected one only "refused".
+        """
         if result == "refused":
             return self.rejection is not None
         if result == "again":
@@ -74,7 +78,8 @@ class DeliveryLogPage:
 class StoredDelivery:
     """A stored delivery: its body, its headers without secrets, and the results of its events.
 
-    Each entry of `results` is the id of a recall or parked event, or one of `ignored`, `pending`, `cancel`.
+    `received_at` is aware, UTC. Each entry of `results` is the id of a recall or parked event, or one of
+    `ignored`, `pending`, `cancel`.
     """
 
     id: str
@@ -86,13 +91,17 @@ class StoredDelivery:
 
 
 class DeliveryLog:
-    """Reads the delivery log of a store, and logs rejected deliveries."""
+    """Reads and trims the delivery log of a store, and logs rejected deliveries."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def add_rejections(self, batch: Sequence[Rejection], *, days: int) -> None:
-        """Log rejected deliveries. Their entries expire after `days`. Raise StoreAwayError."""
+        """Log rejected deliveries.
+
+        The log of a source holds about REJECTIONS_KEPT of them, and expires `days` after the latest one.
+        Raise StoreAwayError.
+        """
 
         def commands(pipe: Any) -> None:
             for rejection in batch:
@@ -118,8 +127,9 @@ class DeliveryLog:
     ) -> DeliveryLogPage:
         """Return the deliveries of these sources, newest first.
 
-        `result` is one of RESULTS. A page ends early after MOST_LOOKED_AT entries. Raise StoreAwayError, or
-        ValueError if the cursor is invalid.
+        `result` is one of RESULTS, or None for all. `until` is aware and inclusive; a `cursor` replaces
+        it. A page ends early after MOST_LOOKED_AT entries. Raise StoreAwayError, or ValueError if the
+        cursor is invalid.
         """
         found: list[LoggedDelivery] = []
         looked_at = 0
@@ -135,7 +145,7 @@ class DeliveryLog:
         return DeliveryLogPage(items=tuple(found), next=None)
 
     def rejected(self, place: str) -> LoggedDelivery:
-        """Return a rejected delivery by its place. Raise NotFoundError if there is none, StoreAwayError."""
+        """Return a rejected delivery by its place. Raise NotFoundError or StoreAwayError."""
         try:
             at, stream = _read_place(place)
         except ValueError:
@@ -147,7 +157,7 @@ class DeliveryLog:
         return _arrival(stream, *rows[0])
 
     def delivery(self, delivery_id: str) -> StoredDelivery:
-        """Return a delivery with its body. Raise NotFoundError if the body was deleted, or StoreAwayError."""
+        """Return a stored delivery. Raise NotFoundError if none has this id, or StoreAwayError."""
         found = self.many([delivery_id])
         if not found:
             raise NotFoundError(
@@ -156,7 +166,7 @@ class DeliveryLog:
         return found[0]
 
     def many(self, ids: Sequence[str]) -> list[StoredDelivery]:
-        """Return those of the deliveries whose bodies have not expired, in one round trip.
+        """Return the deliveries with these ids that are still stored, in one round trip.
 
         Raise StoreAwayError.
         """
@@ -164,15 +174,18 @@ class DeliveryLog:
         return [_stored(id_, record) for id_, record in zip(ids, records, strict=True) if record]
 
     def kept_of(self, source: str, *, limit: int) -> list[StoredDelivery]:
-        """Return the latest deliveries of a source whose bodies have not expired, newest first.
+        """Return at most `limit` stored deliveries of a source, newest first.
 
-        Raise StoreAwayError.
+        Only the latest 2 * `limit` entries of its log are examined. Raise StoreAwayError.
         """
         entries = self.page([source], limit=limit * 2).items
         return self.many([each.delivery for each in entries if each.delivery and not each.again])[:limit]
 
     def trim(self, sources: Iterable[str], *, before: datetime) -> None:
-        """Remove log entries older than `before`. Raise StoreAwayError."""
+        """Remove log entries older than `before` (aware). Raise StoreAwayError.
+
+        Some of them may stay, because the store removes entries in blocks.
+        """
         oldest = str(epoch_ms(before))
 
         def commands(pipe: Any) -> None:

@@ -30,11 +30,14 @@ class StoreReport:
     """The facts about a store, and its problems.
 
     A fact is None if the server does not disclose it. `version` is the server's own version,
-    `redis_version` the Redis version with which it is compatible. `log_counts` is True if a restart would
-    load the append-only file as it is now; servers before Valkey 7.2 and Redis 7.2 do not disclose it.
-    `log_is_rewritten` is True while a rewrite of that file runs or is scheduled, `rewrite_failed` if the
-    latest rewrite failed. `settings_changes` is the number of `CONFIG SET` commands; servers before Redis
-    7.0 do not disclose it. `faults` always make the store unacceptable, `risks` unless `accept_loss` is set.
+    `redis_version` the Redis version with which it is compatible. `aof`, `fsync`, `fsync_pauses` and
+    `eviction` are the settings `appendonly`, `appendfsync`, `no-appendfsync-on-rewrite` and
+    `maxmemory-policy`. `log_counts` is True if a restart would load the append-only file as it is now;
+    servers before Valkey 7.2 and Redis 7.2, replicas, and servers without the file do not disclose it.
+    `log_is_rewritten` is True while a rewrite of the file is known to run or to be scheduled,
+    `rewrite_failed` if the latest rewrite is known to have failed. `settings_changes` is the number of
+    `CONFIG SET` commands; servers before Redis 7.0 do not disclose it. `faults` always make the store
+    unacceptable, `risks` unless `accept_loss` is set.
     """
 
     name: str
@@ -68,7 +71,10 @@ class StoreReport:
 
 
 def inspect(client: redis.Redis) -> StoreReport:
-    """Return the facts of a store. Raise StoreAwayError if it does not answer or rejects the login."""
+    """Return the facts of a store.
+
+    Raise StoreAwayError if it does not answer, rejects the login, or is still loading its data.
+    """
     try:
         info = _info(client)
         config = _config(client)
@@ -87,7 +93,7 @@ def inspect(client: redis.Redis) -> StoreReport:
 def assure(client: redis.Redis, *, accept_loss: bool) -> StoreReport:
     """Return the report of an acceptable store. `accept_loss` permits risks, but no faults.
 
-    Raise StoreUnsafeError with all problems, or StoreAwayError.
+    Raise StoreUnsafeError with the problems that are not permitted, or StoreAwayError.
     """
     report = inspect(client)
     require_acceptable(report, accept_loss=accept_loss)
@@ -95,7 +101,7 @@ def assure(client: redis.Redis, *, accept_loss: bool) -> StoreReport:
 
 
 def require_acceptable(report: StoreReport, *, accept_loss: bool) -> None:
-    """Raise StoreUnsafeError with all problems of a store. `accept_loss` permits risks, but no faults."""
+    """Raise StoreUnsafeError if a store has problems. `accept_loss` permits risks, but no faults."""
     problems = report.faults if accept_loss else report.problems
     if problems:
         hint = "" if report.faults else "\nIf losing data is acceptable, set accept_loss = true in [store]"
@@ -126,7 +132,7 @@ def _info(client: redis.Redis) -> dict[str, Any]:
 
 
 def _config(client: redis.Redis) -> dict[str, str] | None:
-    """Return the relevant settings, or None when the server does not allow CONFIG GET."""
+    """Return the relevant settings as text, or None if the server rejects CONFIG GET."""
     answer: dict[str, str] = {}
     for name in _SETTINGS:
         try:
@@ -149,7 +155,7 @@ def _layout(client: redis.Redis) -> str | None:
 
 
 def _log_counts(client: redis.Redis) -> bool | None:
-    """Return True if current writes are in the log that a restart loads, None if unknown.
+    """Return True if current writes are in the log that a restart loads, False if not, None if unknown.
 
     After `CONFIG SET appendonly yes` the server confirms no write until the first rewrite of the log has
     ended. During any later rewrite it confirms at once.

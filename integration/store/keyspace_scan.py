@@ -1,6 +1,7 @@
 """Reads the keys of a store and their texts, to search them for personal data.
 
-It reads in chunks, so that no command blocks the store for long.
+Keys, and large hashes, sets and sorted sets are read in chunks, so that no command blocks the store for
+long. A stream is read at once.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ class KeyspaceScan:
         self._client: Any = store.client
 
     def keys(self, pattern: str, progress: Callable[[int], None]) -> Iterator[list[str]]:
-        """Yield lists of key names. `progress` is called with the number of keys scanned so far.
+        """Yield lists of the names, without the prefix, of the keys that match a pattern of SCAN.
 
+        A name may be in several lists. `progress` is called with the number of matching keys so far.
         Raise StoreAwayError.
         """
         cursor, seen, before = 0, 0, len(self._store.key(""))
@@ -57,7 +59,7 @@ class KeyspaceScan:
     def many(self, command: str, keys: Sequence[str]) -> list[Any]:
         """Run the same read command on each key in one round trip. Return the replies.
 
-        Raise StoreAwayError.
+        `command` is the name of a method of redis-py. Raise StoreAwayError.
         """
 
         def commands(pipe: Any) -> None:
@@ -67,7 +69,11 @@ class KeyspaceScan:
         return self._store.pipelined(commands)
 
     def texts(self, keys: Sequence[str]) -> Iterator[tuple[str, Iterator[str]]]:
-        """Yield each key with an iterator over the texts stored in it. Raise StoreAwayError."""
+        """Yield each key with an iterator over the texts stored in it.
+
+        Of a recall, only the texts that may hold personal data are read. Raise StoreAwayError; the
+        iterator of a large key raises RedisError instead.
+        """
         kinds = dict(zip(keys, self.many("type", keys), strict=True))
         for kind, command in _READ.items():
             some = [key for key in keys if kinds.get(key) == kind and (kind == "string" or _is_small(key))]
@@ -115,6 +121,6 @@ def _held_texts(key: str, held: Any) -> Iterator[str]:
 
 
 def body_of(record: Mapping[str, str]) -> bytes:
-    """Return the decompressed body of a stored delivery."""
+    """Return the decompressed body of a stored delivery, b"" if it has none."""
     packed = record.get("body")
     return zlib.decompress(packed.encode("utf-8", "surrogateescape")) if packed else b""

@@ -1,6 +1,6 @@
-"""Reads parked events, and groups them by reason.
+"""Reads parked events, and dismisses and restores them.
 
-Each step reads a bounded number of events, so that many parked events do not block the store.
+A page is read in steps, so that many parked events do not block the store.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _CURSOR = re.compile(r"[0-9]{1,16}\.\S{0,64}")
 class ParkedGroup:
     """Events parked for the same reason.
 
-    `oldest` and `newest` are the times of parking (aware, UTC). Numbers in `found` are masked. `example` is
-    the id of the newest event.
+    `oldest` and `newest` are the times of parking (aware, UTC). In `found`, `#` stands for a number and
+    `a` for a masked word. `example` is the id of the newest event.
     """
 
     id: str
@@ -83,7 +83,7 @@ class ParkedStore:
         return int(self._store.guarded(lambda: self._store.client.zcard(self._store.key("dismissed"))))
 
     def dismiss(self, ids: Sequence[str], *, who: str, reason: str) -> int:
-        """Dismiss parked events. Return the number of events that were parked. Raise StoreAwayError."""
+        """Dismiss those events that are parked. Return their number. Raise StoreAwayError."""
         return int(self._store.call("dismiss_parked", orjson.dumps(list(ids)), who, reason))
 
     def put_back(self, parked: str) -> bool:
@@ -91,14 +91,20 @@ class ParkedStore:
         return bool(self._store.call("put_back_parked", parked))
 
     def get(self, parked: str) -> dict[str, str]:
-        """Return the record of a parked event. Raise NotFoundError if there is none, or StoreAwayError."""
+        """Return the record of a parked or dismissed event.
+
+        Raise NotFoundError if there is none, or StoreAwayError.
+        """
         record = self.many([parked]).get(parked)
         if record is None:
             raise NotFoundError("no such parked event: its id is wrong, or it was remapped or deleted")
         return record
 
     def many(self, ids: Sequence[str]) -> dict[str, dict[str, str]]:
-        """Return the records of existing events by their ids, in one round trip. Raise StoreAwayError."""
+        """Return the records of those events that are parked or dismissed, by id, in one round trip.
+
+        Raise StoreAwayError.
+        """
         records = self._store.hashes(f"parked:{parked}" for parked in ids)
         return {id_: {"id": id_, **record} for id_, record in zip(ids, records, strict=True) if record}
 
@@ -115,9 +121,11 @@ class ParkedStore:
     ) -> tuple[list[dict[str, str]], str | None]:
         """Return matching parked events, newest first, and the cursor of the next page or None.
 
-        With `dismissed`, return dismissed events instead. A page ends early, with a cursor, after `most` or
-        MOST_LOOKED_AT events. Pages are ordered by the time of parking, so events added or removed meanwhile
-        cause neither gaps nor repetitions. Raise StoreAwayError, or NotFoundError if the cursor is invalid.
+        `group` selects the events of a group, `fits` those for which it returns True. With `dismissed`
+        and no `group`, return dismissed events instead. A page ends early, with a cursor, when `most` or
+        MOST_LOOKED_AT events or slightly more have been examined. Pages are ordered by the time of
+        parking, so events parked or removed meanwhile cause neither gaps nor repetitions. Raise
+        StoreAwayError, or NotFoundError if the cursor is invalid.
         """
         if not _CURSOR.fullmatch(cursor or _START):
             raise NotFoundError("the cursor is invalid; begin with the first page")

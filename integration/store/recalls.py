@@ -42,7 +42,7 @@ def _attempt(line: str) -> Attempt:
 
 
 def encoded_attempt(attempt: Attempt) -> str:
-    """Return an attempt as one line of JSON, its form in the store."""
+    """Return an attempt as one line of JSON for the store, without `number` and `answer`."""
     fields: dict[str, Any] = {
         "started_at": epoch_ms(attempt.started_at),
         "seconds": round(attempt.seconds, 4),
@@ -164,8 +164,10 @@ class RecallStore:
     def retry(self, recall_id: str, reason: str, *, date: datetime | None = None) -> tuple[WakeUp, ...]:
         """Queue a dead or expired recall again. Return the wake-ups to publish.
 
-        Raise NotFoundError, StoreAwayError, or ConflictError if the recall's state does not allow a retry or
-        if the customer has a newer request.
+        `date` is a new date (aware); None keeps the old one.
+
+        Raise NotFoundError, StoreAwayError, or ConflictError if the recall's state does not allow a retry
+        or if the customer has a newer request.
         """
         new_date = "" if date is None else iso_seconds(date)
         score = "" if date is None else str(epoch_ms(date))

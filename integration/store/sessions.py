@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 class DashboardSession:
     """A session of the dashboard.
 
-    `name` is the user, `began_at` the start (aware, UTC). `role` is the role from an identity provider, or ""
-    for a user of the configuration. `mark` is the digest of the user's configuration at the start. `left` is
-    the time until the session expires without activity.
+    `name` is the user, `began_at` the start (aware, UTC). `role` is the role from an identity provider,
+    or "" for a user of the configuration. `mark` is a digest of the settings on which the sign-in was
+    based: those of the user, or of the identity provider. `left` is the time until the session expires
+    without activity.
     """
 
     name: str
@@ -34,7 +35,7 @@ class DashboardSession:
 
 
 class SessionStore:
-    """Creates, reads and ends the sessions of a store."""
+    """Creates, reads, prolongs and ends the sessions of a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -70,7 +71,7 @@ class SessionStore:
         )
 
     def keep(self, token: str, idle: timedelta) -> None:
-        """Restart a session's idle time. Raise StoreAwayError."""
+        """Let an existing session expire after `idle` from now without activity. Raise StoreAwayError."""
         self._store.guarded(lambda: self._store.client.pexpire(self._key(token), _ms(idle)))
 
     def end(self, token: str) -> None:

@@ -1,11 +1,13 @@
-"""Commands of the token queues: acquire, finish, pause, resume, bind and sweep.
+"""Commands of the token queues: acquire, finish, pause, resume, bind, sweep and test calls.
 
-- A queue is leased only while a recall is being pushed. `finish` ends the lease. With `more`, it also claims
-  the next recall.
-- If a reply was lost, another call with the same (fence, step) returns that reply and changes nothing.
-- The reply `lost` means that another drain has acquired the queue. Later calls of the earlier drain change
-  nothing.
-- No key contains a token. The id of a queue is an HMAC of the token under a random key from the store.
+- A queue is leased only while a recall is being pushed or a test call is made. `finish` ends the lease of
+  a recall. With `more`, it also claims the next recall.
+- If a reply of `finish` was lost, another call with the same fence and step returns that reply and
+  records nothing twice. The same applies to `acquire` with the same nonce.
+- The reply `lost` means that the drain no longer holds the queue, for example because another drain has
+  acquired it. Later calls of the earlier drain change nothing.
+- No key contains a token. The id of a queue is an HMAC of the token under a random key from the store. An
+  account that left the configuration may have a queue `gone-ACCOUNT`.
 """
 
 from __future__ import annotations
@@ -36,16 +38,16 @@ QUIET = "quiet time: wolkvox may still be working on a call"
 HELD = "the store lost data, so calls that it has no record of may be running"
 UNTAKEN = "due, but no worker has taken it: check that workers are running"
 UNTAKEN_MS = 60_000
-"""How long a wake-up may wait in the broker while all worker threads are busy."""
+"""How long a wake-up may wait until it counts as untaken, because all worker threads may be busy."""
 UNTAKEN_PUBLICATIONS = 4
-"""Publications of a wake-up that no thread takes although some are idle: after 1.5, 3, 4.5 and 7.5 s."""
+"""A wake-up with more publications counts as untaken. The fifth is made after 7.5 seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueSettings:
-    """The settings of a queue: lease, quiet time and daily limit.
+    """The settings of a queue: lease, quiet time and daily limit of pushes (None for no limit).
 
-    `day` is the name of the quota's day, `day_ends` its end (aware).
+    `day` is the name of the quota's day, `day_ends` the end of that day (aware).
     """
 
     lease_seconds: float
@@ -69,7 +71,11 @@ class QueueSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A claimed recall and the state of its queue. Only the drain with this fence may push the recall."""
+    """A claimed recall. Only the drain with this fence may push it.
+
+    `strikes`, `rounds` and `crashes` are the counts by which the recall is retried or set aside.
+    `history` has the faults of the queue, as the worker encodes them.
+    """
 
     fence: int
     recall_id: str
@@ -86,9 +92,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class NoClaim:
-    """The reason for which nothing was claimed.
+    """The reason why nothing was claimed.
 
-    `kind` is busy, lost, empty, wait, paused, stopped, released or taken.
+    `kind` is busy, lost, empty, wait, paused, stopped, released or taken. `until_ms` is the end of that
+    state in epoch milliseconds, 0 if unknown.
     """
 
     kind: str
@@ -119,7 +126,7 @@ class PushResult:
     history: str | None = None
 
     def to_json(self) -> bytes:
-        """Return the fields that are not None as JSON for the script."""
+        """Return the fields that are not None, and `date` also as `date_ms`, as JSON for the script."""
         named = {name: getattr(self, name) for name in self.__slots__}
         if self.date is not None:
             named["date_ms"] = epoch_ms(from_iso(self.date))
@@ -127,7 +134,11 @@ class PushResult:
 
 
 class WakeUp(NamedTuple):
-    """A notice that a queue has work. The wake-up with this `number` starts at most one drain."""
+    """A notice that a queue has work.
+
+    `number` is the time of its first publication in epoch milliseconds. A wake-up starts at most one
+    drain.
+    """
 
     queue: str
     number: int
@@ -170,7 +181,7 @@ def _claimed(text: str) -> Claim | NoClaim:
 
 
 class TokenQueues:
-    """The token queues of a store. Each method raises StoreAwayError."""
+    """The token queues of a store. Each method may raise StoreAwayError."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -182,7 +193,11 @@ class TokenQueues:
     def acquire(
         self, queue: str, nonce: str, terms: QueueSettings, *, wake_up: WakeUp | None = None
     ) -> QueueReply:
-        """Acquire the queue and claim its next recall. A `wake_up` that was used before claims nothing."""
+        """Acquire the queue and claim its next recall.
+
+        `nonce` identifies the drain. A `wake_up` that was taken before claims nothing; None claims
+        without a wake-up.
+        """
         number = "" if wake_up is None else wake_up.number
         text, new = self._store.call("acquire", queue, nonce, terms.to_json(), number)
         return QueueReply(_claimed(text), _wake_up(queue, new))
@@ -199,8 +214,8 @@ class TokenQueues:
     ) -> QueueReply:
         """Record the result of the claimed recall.
 
-        With `more`, also claim the next recall in the same step. `more="alone"` claims it only if no other
-        queue waits for a worker.
+        `step` is the number of this call in the drain, from 1. With `more`, also claim the next recall.
+        `more="alone"` claims it only if no other queue and no lookup waits for a worker.
         """
         goes_on = more if more == "alone" else str(int(more))
         arguments = claim.fence, step, claim.recall_id, result.to_json(), goes_on, terms.to_json()
@@ -210,8 +225,9 @@ class TokenQueues:
     def sweep(self, room: int, *, limit: int = 200, batches: int = 20) -> list[tuple[WakeUp, int]]:
         """Return the wake-ups to publish for due queues, each with its number of publications.
 
-        Among the wake-ups that were published before and not yet taken, return at most `room`, the oldest
-        first.
+        Return at most `room` wake-ups that were published before and not taken, those due longest first,
+        and in addition those that count as lost. One call of the script examines `limit` queues; make at
+        most `batches` calls.
         """
         found: list[tuple[WakeUp, int]] = []
         skip = 0
@@ -238,7 +254,7 @@ class TokenQueues:
         """Lease the queue for a test call, which belongs to no recall. Return the fence.
 
         Paused and stopped queues can be leased, too. Return NoClaim (busy, wait) while the queue pushes,
-        waits or is quiet.
+        waits or is quiet, after a loss of data, and if the daily limit is used up.
         """
         reply = read_json(self._store.call("begin_test_call", queue, nonce, terms.to_json())[0])
         if reply["kind"] == "leased":
@@ -248,7 +264,7 @@ class TokenQueues:
     def end_test_call(self, queue: str, fence: int, *, sent_ms: int | None, quiet: bool) -> WakeUp | None:
         """End the lease of a test call. Return the wake-up to publish, or None.
 
-        `sent_ms` and `quiet` are as in `PushResult`.
+        `sent_ms` and `quiet` are as in `PushResult`. A lease with another fence is not changed.
         """
         sent = "" if sent_ms is None else sent_ms
         return _wake_up(queue, self._store.call("end_test_call", queue, fence, sent, int(quiet))[1])
@@ -256,15 +272,17 @@ class TokenQueues:
     def resume(self, queue: str) -> WakeUp | None:
         """End a pause, stop, backoff or quota wait. Return the wake-up to publish, or None.
 
-        A lease or a quiet time is not shortened.
+        A lease or a quiet time is not shortened. An account that left the configuration stays stopped. If
+        the daily limit is used up, the next claim makes the queue wait again.
         """
         return _wake_up(queue, self._store.call("resume", queue)[1])
 
     def bind(self, queues: Mapping[str, str]) -> int:
         """Bind every account of the configuration to its queue. Return 0 when all are bound.
 
-        Otherwise return the epoch milliseconds at which to call `bind` again: a call may still be running for
-        an account that was removed or whose token changed.
+        `queues` maps each account to its queue id. The queue of any other account is stopped. If a call
+        may still be running for an account that was removed or whose token changed, return the epoch
+        milliseconds at which to call `bind` again.
         """
         return int(self._store.call("bind", orjson.dumps(dict(queues))))
 
@@ -275,13 +293,17 @@ class TokenQueues:
 
 
 def queue_id(key: bytes, token: str) -> str:
-    """Return the queue id of a token, which does not reveal the token."""
+    """Return the queue id of a token: 32 hex digits, which do not reveal the token."""
     return hmac.new(key, token.encode(), hashlib.sha256).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueState:
-    """The state of a queue as in the API, its reason, and its end (aware, UTC) or None."""
+    """The state of a queue as in the API.
+
+    `until` is the end of the state (aware, UTC), or None if unknown. `pushed_today` is the number of
+    pushes in the quota's day.
+    """
 
     state: str
     reason: str | None
@@ -301,7 +323,8 @@ def queue_state(fields: Mapping[str, str], *, now_ms: int, today: str | None, he
     """Return the state of a queue from the fields of its hash.
 
     If several states apply, the first of stopped, paused, waiting, busy, idle is returned. `today` is the
-    name of the quota's day, `held_ms` the result of `held_until`.
+    name of the quota's day; None takes the stored count as today's. `held_ms` is the result of
+    `held_until`.
     """
     pushed = int(fields.get("pushed") or 0) if today is None or fields.get("day") == today else 0
 
@@ -328,7 +351,7 @@ def queue_state(fields: Mapping[str, str], *, now_ms: int, today: str | None, he
 
 
 def terms_of(account: Account, now: datetime) -> QueueSettings:
-    """Return the queue settings of an account."""
+    """Return the queue settings of an account for the quota's day at `now` (aware)."""
     ends = next_reset(account, now)
     return QueueSettings(
         lease_seconds=account.lease_seconds,

@@ -1,7 +1,8 @@
 """Alerts in the store: active alerts, past alerts, and messages to be sent.
 
-The store decides when an alert begins and ends, and queues the messages in the same step, so each happens
-once over all processes. A message may be sent twice if its sender dies before it has recorded the success.
+The script records the beginning or end of an alert and queues the messages in one step, so that only one
+process begins or ends an alert. A message may be sent twice if the process that sends it dies before it
+has recorded the success.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ class Alert:
         return orjson.dumps(fields).decode()
 
     def message(self, phase: Phase, at: datetime) -> AlertMessage:
-        """Return the message about the alert's beginning or end. Its id is the same in repeated calls."""
+        """Return the message about a phase, detected at `at`. The id does not depend on `at`."""
         return AlertMessage(
             id=f"alert_{phase.replace(' ', '-')}_{epoch_ms(self.since)}_{_name(self.key)}",
             phase=phase,
@@ -141,7 +142,11 @@ class QueuedMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertChanges:
-    """The changes of one evaluation: alerts to update, drop unreported, begin or end, and their messages."""
+    """The changes of one evaluation.
+
+    `keep` has the alerts to update, `forget` those to delete without a message, `begin` those that begin,
+    `finish` those that end. `messages` has the messages about `begin` and `finish`.
+    """
 
     keep: tuple[Alert, ...]
     forget: tuple[Alert, ...]
@@ -152,7 +157,7 @@ class AlertChanges:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """The messages waiting for a channel: their number, the tries of the oldest, and the last error."""
+    """The waiting messages of a channel: number, tries of the oldest, and the last error or ""."""
 
     messages: int
     tries: int
@@ -170,17 +175,17 @@ class DueMessage:
 
 
 class AlertStore:
-    """The alerts of a store. Each method raises StoreAwayError."""
+    """The alerts of a store. Each method may raise StoreAwayError."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def elect(self, who: str) -> bool:
-        """Return True if this process evaluates the rules for the next 30 seconds."""
+        """Return True if the process `who` evaluates the rules for the next 30 seconds."""
         return bool(self._store.call("elect_alert_monitor", who, round(ELECTED_SECONDS * 1000)))
 
     def first_this_minute(self, what: str) -> bool:
-        """Return True for the first call with `what` within a minute, over all processes."""
+        """Return True for the first call with `what` within 55 seconds, over all processes."""
         client, key = self._store.client, self._store.key(f"once:{what}")
         return bool(self._store.guarded(lambda: client.set(key, "1", nx=True, px=55_000)))
 
@@ -194,7 +199,7 @@ class AlertStore:
         return sorted(map(_alert, found), key=lambda alert: (alert.since, alert.key))
 
     def past(self, limit: int = 20) -> list[Alert]:
-        """Return the latest past alerts, newest first."""
+        """Return at most `limit` past alerts, newest first. The store keeps the latest 100."""
         key = self._store.key("alerts:past")
         return list(map(_alert, self._store.guarded(lambda: self._store.client.lrange(key, 0, limit - 1))))
 
@@ -221,7 +226,7 @@ class AlertStore:
         )
 
     def take(self) -> list[DueMessage]:
-        """Return the due messages, and reserve their channels for this process for a minute."""
+        """Return the oldest message of each due channel, and reserve these channels for a minute."""
         flat = self._store.call("take_messages", round(HOLD_SECONDS * 1000))
         return [
             DueMessage(
@@ -234,15 +239,15 @@ class AlertStore:
         ]
 
     def done(self, taken: DueMessage) -> None:
-        """Remove a message that was sent from its channel's queue."""
+        """Remove a message from the queue of its channel, after it was sent or given up."""
         self._store.call("message_done", taken.channel, taken.text)
 
     def wait(self, taken: DueMessage, seconds: float, reason: str) -> None:
-        """Postpone a channel's messages after a failure."""
+        """Postpone a channel's messages by `seconds` after a failure, and record its reason."""
         self._store.call("message_waits", taken.channel, round(seconds * 1000), reason)
 
     def waiting(self, channels: Iterable[str]) -> dict[str, Backlog]:
-        """Return the waiting messages of each channel."""
+        """Return the backlog of each channel."""
         names = list(channels)
 
         def commands(pipe: Any) -> None:

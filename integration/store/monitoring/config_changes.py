@@ -36,14 +36,14 @@ class PendingChange:
 
 
 class ConfigChanges:
-    """The pending and accepted changes of a store. Each method raises StoreAwayError."""
+    """The pending and accepted changes of a store. Each method may raise StoreAwayError."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._noted: dict[str, int] = {}
 
     def hold(self, change: PendingChange, now: datetime) -> None:
-        """Record a pending change. The record expires after a minute unless it is renewed."""
+        """Record a pending change. The record expires a minute after the latest call for it."""
         removed = [[each.kind, each.name] for each in change.removed]
         until = epoch_ms(now) + 1000 * PENDING_SECONDS
         record = orjson.dumps({"removed": removed, "until": until}).decode()
@@ -76,7 +76,7 @@ class ConfigChanges:
         return bool(self._store.guarded(lambda: self._store.client.exists(key)))
 
     def note_key(self, name: str, now: datetime) -> None:
-        """Record the use of an API key."""
+        """Record the use of an API key, at most once an hour in each process."""
         moment = epoch_ms(now)
         if moment - self._noted.get(name, 0) >= _NOTE_EVERY_MS:
             key = self._store.key("api_keys")
@@ -86,8 +86,8 @@ class ConfigChanges:
     def in_use(self, removed: Sequence[Removal], now: datetime, recently: timedelta) -> tuple[Removal, ...]:
         """Return the removals that affect settings in use, in one round trip.
 
-        A source is in use if it received a delivery recently, an API key if it was used recently, an account
-        if it has queued recalls. Routes of a source and alert rules always count as in use.
+        A source is in use if it received a delivery in the period `recently` before `now`, an API key if
+        it was used in that period, an account if it has queued recalls. Everything else counts as in use.
         """
         stored = [each for each in removed if each.kind in {"source", "api key", "account"}]
 

@@ -2,8 +2,8 @@
 
 A thread flushes the counters every second, in one round trip. A failed flush is repeated under the same
 number, and the store adds each number only once. While the store is unavailable, counts accumulate. The
-remaining counts are flushed at exit. The thread ends when there is nothing to flush; the next count starts it
-again, also in a forked child.
+remaining counts are flushed at exit. The thread ends after IDLE_SECONDS without counts, unless it was
+started with `always`. The next count starts it again, also in a forked child.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class CounterFlusher:
         self._start()
 
     def stop(self) -> None:
-        """Flush now, and end the thread when there is nothing left to flush."""
+        """Let the thread flush at once, and end after IDLE_SECONDS without counts."""
         self._always = False
         self._hurry.set()
 
@@ -110,7 +110,7 @@ class CounterFlusher:
         return False
 
     def unsaved_losses(self) -> dict[str, int]:
-        """Return the number of lost deliveries by source that this process has not flushed yet."""
+        """Return by source the number of lost deliveries that this process has not flushed yet."""
         unsaved = Counter(self._unsent.get("source_requests", {}))
         unsaved.update(self._counters.counted("source_requests"))
         return {name.removeprefix(LOST): number for name, number in unsaved.items() if name.startswith(LOST)}
@@ -132,11 +132,11 @@ class CounterFlusher:
         self._unsent = {}
 
     def forked(self) -> None:
-        """Reset the state in a forked child process."""
+        """Reset the state in a forked child process. The parent flushes the counts made before."""
         self._begin()
 
     def finish(self) -> None:
-        """Flush the remaining counts at the end of the process."""
+        """Flush the remaining counts at the end of the process. A StoreAwayError is only logged."""
         if self._nothing_to_do():
             return
         # Not in a thread: Python 3.12 starts none at exit. The time limits of the store's client apply.

@@ -54,16 +54,19 @@ class DurabilityWatch:
 
     @property
     def problem(self) -> str | None:
-        """Return why the store may lose data or refuses writes, None if neither is the case."""
+        """Return why the store may lose data or refuses writes, or None if neither is the case."""
         return self._unsafe or self._unwritable
 
     def require_safe(self) -> None:
-        """Raise StoreAwayError if the store's settings allow a loss of acknowledged data."""
+        """Raise StoreAwayError if the latest check by `look` found the store unacceptable."""
         if self._unsafe is not None:
             raise StoreAwayError(self._unsafe)
 
     def assure(self) -> None:
-        """Check the settings now. Raise StoreUnsafeError if they allow a loss of data, or StoreAwayError."""
+        """Check the store now.
+
+        Raise StoreUnsafeError if it has problems that `accept_loss` does not permit, or StoreAwayError.
+        """
         accept_loss = self._accept_loss()
         report = self._store.guarded(lambda: inspect(self._store.client))
         self._read_at = self._clock()
@@ -135,7 +138,7 @@ class DurabilityWatch:
         return None
 
     def start(self) -> None:
-        """Start the watch in a daemon thread. Further calls do nothing."""
+        """Start the watch in a daemon thread, unless it runs already."""
         with self._starting:
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="durability watch", daemon=True)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from integration.config.source_models import Lookup
     from integration.store.client import Store
 
-# A failure of single records ends when it is not reported again for this long. The same as in parked.lua.
+# A failure of single records ends if it is not reported again within this time after its next try. The
+# same as in parked.lua.
 OUTDATED_MS: Final = 120_000
 
 
@@ -25,8 +26,9 @@ OUTDATED_MS: Final = 120_000
 class LookupFailure:
     """The cause of failing lookups of a source. Times are aware, UTC.
 
-    `kind` is a value of FailureKind. `failures` counts consecutive failures since `since`. If `is_held` is
-    True, no record is looked up before `next_try`; otherwise the failure affects single records only.
+    `kind` is a value of FailureKind. `failures` counts consecutive failures since `since`. If `is_held`
+    is True, no record is looked up before `next_try` unless the lookup's settings change; otherwise the
+    failure affects single records only.
     """
 
     kind: str
@@ -91,7 +93,7 @@ class LookupStatusStore:
         self._store.call("fail_lookups", source, orjson.dumps(failure))
 
     def failures(self, source: str) -> int:
-        """Return the number of consecutive failures that affected all lookups of a source.
+        """Return the number of consecutive failures that affected all lookups of a source, 0 for none.
 
         Raise StoreAwayError.
         """

@@ -24,7 +24,8 @@ NoteKind = Literal["acknowledged", "snoozed", "assigned"]
 class ProblemNote:
     """The notes on one row of the problem list. Times are aware, UTC.
 
-    `acknowledged_kinds` are the kinds of problems of the row when `acknowledged_by` acknowledged it.
+    `acknowledged_kinds` are the kinds of problems that `acknowledged_by` acknowledged. The fields of a
+    missing note are empty or None.
     """
 
     acknowledged_by: str = ""
@@ -35,7 +36,7 @@ class ProblemNote:
 
 
 class ProblemNoteStore:
-    """The operators' notes by row. Each method raises StoreAwayError."""
+    """The operators' notes by row. Each method may raise StoreAwayError."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -62,12 +63,12 @@ class ProblemNoteStore:
         self._put(row, "assigned", {"to": to})
 
     def reopen(self, row: str) -> None:
-        """Remove the acknowledgement and the snooze of a row."""
+        """Remove the acknowledgement and the snooze of a row. The assignment stays."""
         for kind in ("acknowledged", "snoozed"):
             self._store.call("note_problem", row, kind, "")
 
     def keep(self, rows: Iterable[str]) -> None:
-        """Remove the notes of all rows except these. The problems of the other rows have ended."""
+        """Remove the notes of all rows except these."""
         self._store.call("keep_problem_notes", orjson.dumps(sorted(rows)))
 
     def _put(self, row: str, kind: NoteKind, fields: Mapping[str, Any]) -> None:

@@ -18,7 +18,8 @@ class Slot(NamedTuple):
     """The recalls planned for a half hour.
 
     `half_hour` counts half hours from 1970-01-01 00:00 UTC. `queued` includes recalls being pushed.
-    `accepted` counts recalls that wolkvox has accepted; they are removed a day or two after their date.
+    `accepted` counts recalls that wolkvox has accepted and that no later recall replaced. Counts of the
+    days before yesterday are removed when the account's first recall of a day (UTC) is accepted.
     """
 
     account: str
@@ -35,7 +36,7 @@ class ScheduleHistogram:
         self._store = store
 
     def of(self, accounts: Iterable[str]) -> list[Slot]:
-        """Return the slots of these accounts, unordered. Raise StoreAwayError."""
+        """Return the slots of these accounts that have recalls, unordered. Raise StoreAwayError."""
         names = list(accounts)
         found = self._store.hashes(
             f"{kind}:{name}" for name in names for kind in ("calendar", "accepted_calendar")

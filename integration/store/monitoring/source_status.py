@@ -21,11 +21,12 @@ _HOURLY: Final = ("taken", "refused", "lost")
 class SourceActivity:
     """The latest deliveries of a source. Times are aware, UTC, or None if there was none.
 
-    `taken` is the time of the latest accepted or repeated delivery, `refused` of the latest one that could
-    not be verified or read. Since `refusing_since` all deliveries were rejected; `refusals` is their number.
-    `address_checked` is the time of the latest successful check of the webhook address by the sender. A lost
-    delivery was not stored and is not sent again: `lost` is the time of the latest loss, `losses` the number
-    since `lost_since`. The count restarts after a day without losses.
+    `taken` is the time of the latest accepted or repeated delivery. `refused` is the time of the latest
+    delivery that was rejected because of its proof, content or size. No delivery has been accepted since
+    `refusing_since`; `refusals` is the number of deliveries rejected since then. `address_checked` is the
+    time of the latest successful check of the webhook address by the sender. A lost delivery was not
+    stored and is not sent again: `lost` is the time of the latest loss, `losses` the number since
+    `lost_since`. The count restarts after a day without losses.
     """
 
     taken: datetime | None = None

@@ -35,7 +35,7 @@ MOST_PACE_MINUTES: Final = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Minute:
-    """The counts of the minute that begins at `at` (aware, UTC). Zero counts are left out."""
+    """The counts of the minute that begins at `at` (aware, UTC). The mappings have no zeros."""
 
     at: datetime
     deliveries: Mapping[str, int]
@@ -59,7 +59,7 @@ class Pace:
 
     @property
     def capacity_per_minute(self) -> float | None:
-        """Return the pushes per minute of a queue that is never idle, or None if there were no pushes."""
+        """Return the pushes per minute of busy time, or None if there were no pushes."""
         return 60 * self.pushes / self.busy_seconds if self.pushes and self.busy_seconds else None
 
 
@@ -72,8 +72,8 @@ class TimeSeries:
     def minutes(self, now: datetime, last: int = 60) -> list[Minute]:
         """Return the `last` minutes (at most a day), oldest first, ending with the current minute.
 
-        If no process ran in a minute, its counts are included in the last minute before it. Raise
-        StoreAwayError.
+        Counts of a minute in which no process saved the totals are included in the latest earlier minute
+        in which one did. Raise StoreAwayError.
         """
         last = min(last, MOST_MINUTES)
         end = _minute(now)

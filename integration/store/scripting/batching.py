@@ -1,15 +1,17 @@
 """Batches concurrent calls of the Lua script into one Redis round trip.
 
-A caller that finds the connection idle makes the round trip itself. Calls that arrive meanwhile wait until it
-returns. The caller of the first of them then makes the next round trip, with all waiting calls. There is no
-dedicated thread and no event loop, so web and worker threads use the same code. A round trip costs the
-process one write and one read, and the store one write to disk, for any number of calls.
+A caller that finds the connection idle makes the round trip itself. Calls that arrive meanwhile wait
+until it returns. The caller of the first of them then makes the next round trip, with the waiting calls
+up to MOST_CALLS and about MOST_BYTES. There is no dedicated thread and no event loop, so web and worker
+threads use the same code. The calls of a round trip share one write to the connection and usually one
+write to the store's log.
 
 Each batcher has one connection, so that replies are recorded in the order of their calls. With two
-connections, a reply from a lost epoch could be recorded after the reply that reported the loss (epoch.py).
+connections, a reply from a lost epoch could be recorded after the reply that reported the loss
+(epoch.py).
 
-A call is sent once. When a round trip fails, its calls may or may not have been executed. The script detects
-a repeated operation.
+A call is executed at most once: it is sent again only if the store did not have the script. When a round
+trip fails, its calls may or may not have been executed.
 """
 
 from __future__ import annotations
@@ -41,17 +43,17 @@ if TYPE_CHECKING:
 MOST_CALLS = 64
 MOST_BYTES = 512 * 1024
 PATIENCE_SECONDS = 0.4
-"""If a round trip fails, waiting calls that are older than this fail with it. Together with the time limit of
-a round trip, this ensures a response to the sender within two seconds."""
+"""If a round trip fails, waiting calls that are older than this fail, too. Together with the time limits
+of the web processes' connection, this ensures a response to the sender within two seconds."""
 IDLE_SECONDS = 0.05
-"""A connection idle for longer is checked before use, because the store may have been restarted. So the first
-call after an unnoticed restart does not fail."""
+"""A connection that was idle for longer is checked before use. So the first call after a restart of the
+store does not fail."""
 RUN_CALLS = 32
 RUN_BYTES = 8 * 1024
-"""Calls of one command share a run of the script, because a run costs as much as a small admission. A call
-larger than this gains nothing from sharing and would delay the others."""
+"""Up to RUN_CALLS calls of one command share a run of the script, because a run costs as much as a small
+admission. A call larger than RUN_BYTES has its own run: it would gain little and delay the others."""
 
-# Error prefixes of a store that cannot be written to at the moment. Others are bugs in this code.
+# Prefixes of the errors that are treated as temporary.
 _TEMPORARY = (
     "MISCONF",
     "LOADING",
@@ -65,7 +67,10 @@ _TEMPORARY = (
 
 
 def translate_error(error: Exception) -> Exception:
-    """Return StoreAwayError for a temporary error of the store, and any other error (a bug) unchanged."""
+    """Return StoreAwayError for a temporary error, and any other error unchanged.
+
+    Errors of the connection, of a full store and of a read-only replica count as temporary.
+    """
     if isinstance(error, ResponseError) and not isinstance(error, OutOfMemoryError | ReadOnlyError):
         word = str(error).split(maxsplit=1)[0] if str(error) else ""
         return StoreAwayError(word) if str(error).startswith(_TEMPORARY) else error
@@ -104,7 +109,8 @@ class _Connection:
 class ScriptBatcher:
     """Runs commands of a script over its own connection.
 
-    `protocol` creates the header of each run and reads its reply. `answer_seconds` limits a round trip.
+    `protocol` creates the header of each run and reads its reply. `answer_seconds` limits the wait for
+    the replies of a round trip. `clock` returns monotonic seconds.
     """
 
     def __init__(
@@ -131,7 +137,8 @@ class ScriptBatcher:
     def call(self, command: str, args: tuple[Arg, ...]) -> Any:
         """Run one command and return its reply.
 
-        Raise StoreAwayError if the store is unavailable, ResponseError if the command is invalid.
+        Raise StoreAwayError if the store is unavailable, ResponseError if the script or the server
+        rejects the command.
         """
         call = _Call(command, args, _size(args), self._clock())
         with self._lock:
@@ -149,7 +156,7 @@ class ScriptBatcher:
         return call.reply
 
     def _lead(self, first: _Call) -> None:
-        """Make one round trip with all waiting calls, then hand over to the next caller."""
+        """Make one round trip with `first` and waiting calls, then hand over to the next caller."""
         calls = [first, *self._gathered(first.size)]
         failed = True
         try:
@@ -193,7 +200,7 @@ class ScriptBatcher:
             call.woken.release()
 
     def _overdue(self) -> list[_Call]:
-        """Remove and return the calls that have waited longer than the limit."""
+        """Remove and return the calls that have waited longer than PATIENCE_SECONDS."""
         latest = self._clock() - PATIENCE_SECONDS
         overdue = [call for call in self._waiting if call.called_at < latest]
         if overdue:
@@ -215,7 +222,7 @@ class ScriptBatcher:
                 call.reply = translate_error(reply) if isinstance(reply, Exception) else reply
 
     def _run(self, runs: Sequence[Sequence[_Call]], ends_at: float, *, load: bool = False) -> list[Any]:
-        """Send runs of the script. Return for each run its reply or the error that the store returned."""
+        """Send runs of the script. Return the reply or error of each. `load` loads the script first."""
         commands: list[tuple[Arg, ...]] = [("SCRIPT", "LOAD", SCRIPT)] if load else []
         for run in runs:
             header = self._protocol.header(run[0].command)
@@ -251,7 +258,7 @@ _BATCHERS: weakref.WeakSet[ScriptBatcher] = weakref.WeakSet()
 
 
 def _reconnect_after_fork() -> None:
-    """Open a new connection for each batcher of a forked process, because the parent uses the old one."""
+    """Give each batcher of a forked process a new connection, because the parent uses the old one."""
     for batcher in _BATCHERS:
         batcher._start()  # noqa: SLF001  (of this module)
 
@@ -278,5 +285,5 @@ def _is_unknown(answer: Any) -> bool:
 
 
 def _size(args: tuple[Arg, ...]) -> int:
-    """Return the size of a call's arguments: bytes, or characters for strings."""
+    """Return the size of a call's arguments: bytes, characters for strings, nothing for integers."""
     return sum(len(arg) for arg in args if not isinstance(arg, int))

@@ -1,8 +1,8 @@
 """The store's epoch and revision as last seen by this process, to detect a loss of data.
 
-If a path is set, they are also saved in a file. The file detects an old copy of the data that was restored
-while no process ran. Keep it outside the store's folder, so that a restore of the folder does not restore the
-file.
+If a path is set, they are also saved in a file. With the file, a process detects an old copy of the data
+that was restored while no process ran. The file belongs outside the store's folder, so that a restore of
+the folder does not restore the file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ log = structlog.get_logger("ringback.epoch")
 
 @dataclass(frozen=True, slots=True)
 class KnownEpoch:
-    """An epoch, the highest revision seen in it, the server, and the milliseconds since it was last seen."""
+    """The latest epoch, revision and server seen, and the milliseconds since then.
+
+    `epoch` is "" if none is known. `server` is the store's shortened replication id.
+    """
 
     epoch: str
     revision: int
@@ -61,11 +64,11 @@ class StoreEpoch:
 
     @property
     def name(self) -> str:
-        """Return the name of the current epoch, or "" before the first reply."""
+        """Return the name of the latest epoch seen, or "" if none is known."""
         return self._epoch
 
     def seen(self) -> KnownEpoch:
-        """Return the latest epoch seen. Each call passes it to the store for comparison."""
+        """Return the latest epoch seen. Each run of the script compares it with the store's epoch."""
         with self._lock:
             ago_ms = max(0, round((self._clock() - self._at) * 1000))
             return KnownEpoch(self._epoch, self._revision, self._server, ago_ms)
@@ -82,7 +85,7 @@ class StoreEpoch:
             return epoch != before
 
     def keep(self) -> None:
-        """Save the epoch to the file, if `path` is set. An error is only logged."""
+        """Save the epoch to the file, if `path` is set. Log an OSError only at the first save."""
         with self._lock:
             seen = _Record(self._epoch, self._revision, self._server)
         if self._path is None or not seen.epoch or seen == self._kept:

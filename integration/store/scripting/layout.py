@@ -1,7 +1,7 @@
 """The version of the store's layout, and the check that this version may change a store.
 
-The script compares the layout in each run (epoch.lua). So a process of another version that still runs during
-an upgrade changes nothing. Increase LAYOUT when the name or meaning of a key or field changes.
+The script compares the layout in each run (epoch.lua). So a process with another layout that still runs
+during an upgrade changes nothing. Increase LAYOUT when the name or meaning of a key or field changes.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LAYOUT: Final = 2
-"""1 is the layout of version 0.1.0, which has the hash `meta` in place of `store`, without
-this field."""
+"""Layout 1, of version 0.1.0, has the hash `meta` in place of `store`, and no field `layout`."""
 VERSION: Final = version("ringback")
 
 FIELDS: Final = ("layout", "layout_version", "epoch", "seq")
-"""The fields of the hash `store` that show the layout."""
+"""The fields of the hash `store` that `layout_fault` compares."""
 
 
 def layout_fault(facts: Mapping[str, str], *, is_older: bool) -> str | None:

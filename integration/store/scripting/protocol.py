@@ -70,7 +70,7 @@ class ScriptProtocol:
         return PREFIX, command, now, seen.epoch, seen.revision, seen.server, seen.ago_ms, self._who
 
     def replies(self, reply: Sequence[Any]) -> list[Any]:
-        """Record the epoch in a run's reply. Return the replies to its calls."""
+        """Record the epoch of a run, and report a loss. Return the reply or error of each call."""
         epoch, revision, server, loss, replies = reply
         before = self.epoch.seen()
         changed = self.epoch.note(epoch, int(revision), server)

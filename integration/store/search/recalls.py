@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from integration.domain.recall import Filter, State
     from integration.store.client import Store
 
-# Recalls examined in one step. It takes the store a few milliseconds, whatever the filter.
+# Recalls examined in one step, which takes the store a few milliseconds with any filter.
 STEP = 200
 BUDGET_SECONDS = 0.1
 _INDEXED = ("state", "states", "accounts")
@@ -44,7 +44,7 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchCount:
-    """The number of matching recalls so far. `next` is the cursor for counting on, or None at the end."""
+    """The recalls counted by one call. `next` is the cursor for the next call, or None at the end."""
 
     number: int
     next: str | None
@@ -65,9 +65,9 @@ class RecallSearch:
         cursor: str | None = None,
         budget_seconds: float | None = BUDGET_SECONDS,
     ) -> SearchResult:
-        """Return at most `limit` matching recalls older than `cursor`.
+        """Return at most `limit` matching recalls older than `cursor`, the id of a recall.
 
-        A budget of None searches all recalls. Raise StoreAwayError.
+        The search ends early after `budget_seconds`, unless that is None. Raise StoreAwayError.
         """
         ids: list[str] = []
         spec, over = _spec(which), self._timer(budget_seconds)
@@ -83,9 +83,10 @@ class RecallSearch:
     def count(
         self, which: Filter, *, cursor: str | None = None, budget_seconds: float | None = BUDGET_SECONDS
     ) -> SearchCount:
-        """Return the number of matching recalls, only those older than `cursor` if it is given.
+        """Return the number of matching recalls, only those older than `cursor` if that is given.
 
-        Raise StoreAwayError.
+        Unless the filter has only states and accounts, counting ends early after `budget_seconds`; None
+        sets no limit. Raise StoreAwayError.
         """
         if cursor is None and _is_indexed(which):
             return SearchCount(number=int(self._store.call("count", orjson.dumps(_spec(which)))), next=None)

@@ -36,7 +36,7 @@ class StoredSearches:
         return search_id
 
     def read(self, user: str, search_id: str) -> str:
-        """Return the text of a user's search. Raise NotFoundError if it has expired, or StoreAwayError."""
+        """Return the text of a stored search. Raise NotFoundError or StoreAwayError."""
         key = self._store.key(f"search:{_digest(user, search_id)}")
         text = self._store.guarded(lambda: self._store.client.get(key))
         if text is None:
