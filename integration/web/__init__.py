@@ -1,1 +1,1 @@
-"""HTTP parts that the three Flask applications share."""
+"""The HTTP code that the receiver, the API and the dashboard share."""

@@ -1,4 +1,7 @@
-"""A Flask request class that limits the number of form fields, which werkzeug does not."""
+"""A Flask request class that limits the fields of URL-encoded forms.
+
+werkzeug limits only the parts of multipart forms.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ _FORM_TYPE = "application/x-www-form-urlencoded"
 
 
 class _BoundedFormParser(FormDataParser):
-    """Parses URL-encoded forms of at most MAX_FIELDS fields. The dashboard sends no other type."""
+    """A parser of URL-encoded forms of at most MAX_FIELDS fields. The dashboard sends no other forms."""
 
     def parse(
         self,
@@ -24,7 +27,10 @@ class _BoundedFormParser(FormDataParser):
         content_length: int | None,
         options: dict[str, str] | None = None,
     ) -> Any:
-        """Return the stream, the fields, and no files. Raise RequestEntityTooLarge (413) over MAX_FIELDS."""
+        """Return the stream, the fields, and no files. A form of another type has no fields.
+
+        Raise RequestEntityTooLarge (413) for more than MAX_FIELDS fields.
+        """
         if mimetype != _FORM_TYPE:
             return stream, self.cls(), self.cls()
         body = stream.read()

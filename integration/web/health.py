@@ -1,7 +1,7 @@
 """The views of `/healthz`, `/readyz` and `/metrics`.
 
-`/healthz` does not use the store. The others respond within about a second even if the store hangs. No
-response contains a value of the configuration.
+`/healthz` does not use the store. The others probe the store with a time-out of PROBE_SECONDS before they
+read its state. `/readyz` quotes no value of the configuration files.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def metrics_blueprint(services: Services) -> Blueprint:
 
 
 class StoreProbe:
-    """Checks whether the store responds, on a separate connection with short time-outs."""
+    """A probe of the store on a separate connection, with time-outs of PROBE_SECONDS."""
 
     def __init__(self, client: redis.Redis) -> None:
         pool = client.connection_pool
@@ -78,7 +78,7 @@ class StoreProbe:
         )
 
     def answers(self) -> bool:
-        """Return True if the store replies to PING. A store that is loading its data does not."""
+        """Return True if PING succeeds. It fails while the store loads its data."""
         try:
             return bool(self._client.ping())
         except (RedisError, OSError):
@@ -100,7 +100,11 @@ def readiness(*, store_why: str | None, warnings: Sequence[str]) -> Response:
 
 
 def configuration_warnings(configuration: Configuration) -> Iterator[str]:
-    """Yield the reasons why the configuration files are not in use. They quote no values of the files."""
+    """Yield a warning for each reason why the current configuration files are not in use.
+
+    The reasons are faults in the files and a change that waits for approval. A fault is described by its
+    file and key, without the value.
+    """
     fault, pending = configuration.watch.fault, configuration.pending
     if fault is not None:
         named = "; ".join(map(_named, fault.faults[:_MOST_NAMED]))

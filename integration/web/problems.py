@@ -1,6 +1,6 @@
-"""Error responses with problem details (RFC 9457), for all paths.
+"""Error responses with problem details (RFC 9457), the default of all applications.
 
-A response says what is allowed. It contains no traceback, no secret, and no text of an unverified sender.
+A response contains no traceback and no secret.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ _DETAILS = {
 
 
 class ProblemError(RingbackError):
-    """An error that is answered with problem details. The arguments are those of `problem`."""
+    """An error that is answered with problem details.
+
+    The arguments have the same names and meanings as those of `problem`.
+    """
 
     def __init__(
         self,
@@ -88,9 +91,9 @@ def problem(
 ) -> Response:
     """Return a response with problem details (RFC 9457).
 
-    `title` defaults to the phrase of the status. `errors` has a mapping for each fault: `detail` describes
-    it, and `pointer` (a JSON pointer into the body), `parameter` or `header` is its place. `more` has
-    additional members.
+    `title` defaults to the phrase of the status. `errors` has a mapping for each fault: `detail`
+    describes the fault, and `pointer` (a JSON pointer into the body), `parameter` or `header` is its
+    place. `more` has additional members.
     """
     document: dict[str, Any] = {
         "type": "about:blank",
@@ -112,7 +115,7 @@ def problem(
 def install(app: Flask) -> None:
     """Add the error handlers and the security headers to an application.
 
-    Blueprints with another format of errors (SOAP, HTML) have their own handlers.
+    Blueprints that respond with HTML have their own error handlers.
     """
     for kind, answer in _ANSWERS.items():
         app.register_error_handler(kind, answer)

@@ -1,4 +1,4 @@
-"""Rate limits. They are counted in the store and apply to all web processes together.
+"""Rate limits that are counted in the store and apply to all web processes together.
 
 The window is a sliding minute. Rejected requests are not counted.
 """
@@ -24,17 +24,17 @@ _PREFIX = "{ringback}:rate"
 
 
 class RateLimit:
-    """Counts requests by name, over the connection pool of `client`."""
+    """A counter of requests by name. It uses the connection pool of `client`."""
 
     def __init__(self, client: redis.Redis) -> None:
         storage = RedisStorage("redis://", connection_pool=client.connection_pool, key_prefix=_PREFIX)
         self._limiter = SlidingWindowCounterRateLimiter(storage)
 
     def over(self, name: str, per_minute: int) -> int | None:
-        """Count one request of `name`, which is `api:KEY` or `source:NAME`.
+        """Count a request of `name`, such as `api:NAME` or `source:NAME`, unless it exceeds the limit.
 
-        Return None if the request is allowed, otherwise the seconds (at least 1) until the next one is.
-        Raise StoreAwayError.
+        Return None if the request is allowed, otherwise the seconds (at least 1) after which to try
+        again. Raise StoreAwayError.
         """
         item = RateLimitItemPerMinute(per_minute)
         try:

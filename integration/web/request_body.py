@@ -1,4 +1,4 @@
-"""Reads the body of a request up to the size limit."""
+"""Read the body of a request up to the size limit."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _COMPRESSIONS = frozenset(
 def read_body(request: Request) -> bytes:
     """Return the whole body.
 
-    Raise RequestEntityTooLarge (413) over MAX_BODY_BYTES, UnsupportedTypeError (415) for a compressed body,
-    which could expand without limit, and UnreadableError (400) if the body is shorter than its
-    Content-Length. Other values of Content-Encoding are ignored, because some senders write the charset or
-    the content type there.
+    Raise RequestEntityTooLarge (413) over MAX_BODY_BYTES, and UnreadableError (400) if the body is
+    shorter than its Content-Length. Raise UnsupportedTypeError (415) if Content-Encoding names a
+    compression, because the body could expand without limit. Other values of Content-Encoding are
+    ignored, because some senders write the charset or the content type there.
     """
     environ = request.environ
     codings = environ.get("HTTP_CONTENT_ENCODING", "").lower().split(",")

@@ -1,7 +1,7 @@
-"""Checks the head of a request against request smuggling and for its size. Does no I/O.
+"""Check the head of a request for its size and for signs of request smuggling. Pure.
 
-A proxy applies its rules to the address and the end of a request. A sender evades them if the proxy and the
-web server read a different address or a different end. Ambiguous requests are therefore rejected.
+A proxy applies its rules to the address and the end of a request. A sender evades the rules if the proxy
+and the web server read a different address or a different end. Ambiguous requests are therefore rejected.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _SECOND_SPELLING: Final = re.compile(
 def fault_of_head(scope: Mapping[str, Any]) -> str | None:
     """Return why the head of an ASGI request is ambiguous, or None if it is not.
 
-    The server (hyper) changes some requests before. It cuts `#` and the rest off the target, takes the path
-    out of a full URL, joins equal Content-Length headers, and accepts LF as a line end. Beside
-    Transfer-Encoding it drops Content-Length, and closes the connection after the response. It rejects
-    different Content-Length headers.
+    The server (hyper) changes some requests before this check. It cuts `#` and the rest off the target,
+    takes the path out of a full URL, joins equal Content-Length headers, and accepts LF as a line end. If
+    there is a Transfer-Encoding, it drops Content-Length, and closes the connection after the response.
+    It rejects different Content-Length headers.
     """
     # Methods are case-sensitive (RFC 9110, 9.1), but Flask routes `post` like POST.
     if scope["method"] != scope["method"].upper():
@@ -59,5 +59,5 @@ def excess_of_head(scope: Mapping[str, Any]) -> tuple[int, str] | None:
 
 
 def has_second_spelling(path: bytes) -> bool:
-    """Return True if a percent-encoded path is not the plain spelling of its address."""
+    """Return True if a proxy and the web server may read a percent-encoded path differently."""
     return _SECOND_SPELLING.search(path) is not None

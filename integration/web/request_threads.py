@@ -24,16 +24,16 @@ LONGEST_WAIT_SECONDS = 4.0
 
 
 class NoFreeThreadError(Exception):
-    """No thread took the request in time, or too many requests are waiting."""
+    """No thread took the request in time, or too many requests were open."""
 
 
 class RequestThreads:
     """The threads of one application.
 
-    At most `threads` requests run at a time, and `most_waiting` others wait. A request waits for up to 4 s,
-    or for `patience_seconds` if no request succeeds meanwhile (then the store probably hangs). With
-    `ends_with_client`, a request whose client has left is not started, and a running one can see that in its
-    environ.
+    At most `threads` requests run at a time, and `most_waiting` others wait. A request waits for about
+    LONGEST_WAIT_SECONDS, or for about `patience_seconds` if no request succeeds meanwhile (then the store
+    probably hangs). With `ends_with_client`, the ASGI bridge sets CLIENT_LEFT in the environ: a request
+    whose client has left is not started, and a running one can check the event.
     """
 
     def __init__(
@@ -62,7 +62,10 @@ class RequestThreads:
         self._looked_after = False
 
     async def answer(self, environ: dict[str, Any]) -> WholeResponse:
-        """Return the response of the application. Raise NoFreeThreadError or its exceptions."""
+        """Return the response of the application.
+
+        Raise NoFreeThreadError, or the exception that the application raised.
+        """
         if self._open >= self._most_open:
             raise NoFreeThreadError
         loop = asyncio.get_running_loop()
@@ -86,7 +89,7 @@ class RequestThreads:
         return answer
 
     def _work(self) -> None:
-        """Run one request after the other. This is the body of each thread."""
+        """Run requests, one after the other. Each thread runs this method."""
         while True:
             answered, environ = self._requests.get()
             if self._waiting.pop(answered, None) is None:
@@ -107,7 +110,7 @@ class RequestThreads:
                 answered.get_loop().call_soon_threadsafe(self._hand_over)
 
     def _hand_over(self) -> None:
-        """Pass finished responses to the coroutines that await them."""
+        """Pass finished responses and exceptions to the coroutines that await them."""
         self._handing_over = False  # first, so that an answer added from now on schedules its own call
         while self._answers:
             answered, answer = self._answers.popleft()
@@ -119,7 +122,10 @@ class RequestThreads:
                 answered.set_result(answer)
 
     def _reject_overdue(self) -> None:
-        """Reject the requests that no thread took in time. Schedules itself again while a request is open."""
+        """Reject the requests that no thread took in time.
+
+        Schedule the next call while a request is open.
+        """
         loop = asyncio.get_running_loop()
         now = loop.time()
         for answered, queued_at in self._waiting.copy().items():

@@ -1,7 +1,7 @@
-"""Makes responses smaller: gzip, and 204 if a page that refreshes itself has not changed.
+"""Make responses smaller: gzip, and 204 if a page that refreshes itself has not changed.
 
 Such a page sends the digest of its content. The compressed body has a random length, as with Django's
-GZipMiddleware, so that the length reveals no secret in the page (the BREACH attack).
+GZipMiddleware, so that its length reveals less about a secret in the page (the BREACH attack).
 """
 
 from __future__ import annotations
@@ -27,7 +27,11 @@ _TEXTS: Final = ("text/", "application/json", "image/svg+xml")
 
 
 def reduce_size(response: Response, csrf_token: str) -> Response:
-    """Return the response: 204 if the browser has its content, otherwise compressed if possible."""
+    """Return 204 if the page already has this content, otherwise the response, compressed if possible.
+
+    Only texts with status 200 are changed. `csrf_token` (may be empty) is left out of the digest, because
+    it differs in each response.
+    """
     if response.status_code != 200 or not response.content_type.startswith(_TEXTS):  # noqa: PLR2004
         return response
     response.direct_passthrough = False
@@ -48,7 +52,10 @@ def reduce_size(response: Response, csrf_token: str) -> Response:
 
 
 def compressed(body: bytes, padding: int) -> bytes:
-    """Return a body in gzip. Its header has a file name of `padding` bytes, which browsers ignore."""
+    """Return a body in gzip.
+
+    The gzip header has a file name of `padding` bytes, which browsers ignore.
+    """
     target = io.BytesIO()
     with gzip.GzipFile(
         filename="a" * padding, mode="wb", compresslevel=LEVEL, fileobj=target, mtime=0

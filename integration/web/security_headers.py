@@ -1,7 +1,7 @@
 """The security headers that all responses have.
 
-A value that a response has already set, as the pages of the dashboard do, is not replaced. The proxy that
-terminates TLS adds HSTS.
+A header that a response has already set, as the pages of the dashboard do, is not replaced. HSTS is left
+to the proxy that terminates TLS.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ANSWER_HEADERS: Final[Mapping[str, str]] = MappingProxyType(
 
 
 def missing(there: Iterable[str]) -> list[tuple[str, str]]:
-    """Return the security headers whose names are not in `there`."""
+    """Return the security headers whose names are not in `there`, regardless of case."""
     names = {name.lower() for name in there}
     return [(name, value) for name, value in ANSWER_HEADERS.items() if name.lower() not in names]
 

@@ -1,4 +1,4 @@
-"""Converts ASGI requests to WSGI environs (PEP 3333), and runs WSGI applications."""
+"""Convert ASGI requests to WSGI environs (PEP 3333), and run WSGI applications."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ class WholeResponse:
 
 
 def raw_path(scope: Scope) -> bytes:
-    """Return the percent-encoded path of a request."""
+    """Return the percent-encoded path of a request, or the decoded path if the server gives no other."""
     path: bytes = scope["raw_path"] or scope["path"].encode()
     return path
 
 
 def wsgi_environ(scope: Scope, body: bytes) -> dict[str, Any]:
-    """Return the WSGI environ of a request (PEP 3333). `RAW_URI` is its percent-encoded target.
+    """Return the WSGI environ of a request (PEP 3333). `RAW_URI` is the percent-encoded target.
 
-    Values of a repeated header are joined with a comma (RFC 9110, 5.3). Headers with `_` in their name are
-    dropped: in an environ, `X_Signature` cannot be distinguished from `X-Signature`, and proxies check only
-    the latter.
+    Values of a repeated header are joined with a comma (RFC 9110, 5.3). Headers with `_` in their name
+    are dropped: in an environ, `X_Signature` cannot be distinguished from `X-Signature`, and a proxy may
+    check only the latter.
     """
     raw = raw_path(scope)
     query: bytes = scope["query_string"]

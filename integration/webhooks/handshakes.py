@@ -1,9 +1,9 @@
-"""Requests by which a sender checks an address before it uses it. Pure.
+"""Responses to requests by which a sender checks an address before using it. Pure.
 
-Most senders do not sign these requests, so a source with a `handshake` answers them without a verification. A
-`json` source also answers a verified request that has the form of a challenge or a ping, because it contains
-no event. The form must be exact, and an echoed value is limited in length and characters. Nothing is stored.
-A request with a wrong `url_key` is rejected.
+Most senders do not sign these requests, so a source with a `handshake` answers them without a
+verification of the signature. A `json` source also answers a verified request that has the form of a
+challenge or a ping, because the request contains no event. An echoed value is limited in length and
+characters. Nothing is stored. A request with a wrong or missing `url_key` is rejected.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MOST_BYTES: Final = 2048
 _MOST_PARAMETERS: Final = 20
 _TEXT: Final = "text/plain; charset=utf-8"
 _CHALLENGE: Final = re.compile(r"[A-Za-z0-9._~+/=:-]{1,512}")
-# Microsoft's sample has blanks and colons in it.
+# Microsoft's sample contains spaces and colons.
 _VALIDATION_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=: -]{1,512}")
 _PING: Final = re.compile(rb"webhook_id=\d{1,20}")
 _ORIGIN: Final = re.compile(r"[A-Za-z0-9.:-]{1,253}")
@@ -41,7 +41,7 @@ _RATE: Final = re.compile(r"[1-9]\d{0,8}")
 def handshake_reply(delivery: Delivery, settings: Source) -> Reply | None:
     """Return the response to a request that checks the address, or None for any other request.
 
-    Raise NotVerifiedError if the `url_key`, or the `verify_token` that the sender sent, is wrong.
+    Raise NotVerifiedError if the `url_key` or the sender's `verify_token` is wrong or missing.
     """
     if not isinstance(settings, JsonSource) or settings.handshake is None:
         return None
@@ -52,7 +52,10 @@ def handshake_reply(delivery: Delivery, settings: Source) -> Reply | None:
 
 
 def verified_handshake_reply(delivery: Delivery, settings: Source) -> Reply | None:
-    """Return the response to a verified request that only checks the address, or None for any other."""
+    """Return the response to a verified request that only checks the address, or None for any other.
+
+    The `handshake` of the source does not matter.
+    """
     if not isinstance(settings, JsonSource):
         return None
     return _challenge(delivery, settings) or _ping(delivery, settings)
@@ -130,9 +133,10 @@ def _cloudevents(delivery: Delivery, settings: JsonSource) -> Reply | None:
 
 
 def _query(delivery: Delivery) -> dict[str, str]:
-    """Return the query parameters.
+    """Return the query parameters that have a value.
 
-    Return no parameters if there are too many, or if one is repeated: such a query is not a handshake.
+    Return none if the query is too long, has too many parameters or repeats one: such a query is not a
+    handshake.
     """
     query = urlsplit(delivery.url).query
     if len(query) > MOST_BYTES:

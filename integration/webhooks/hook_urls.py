@@ -1,6 +1,6 @@
 """The URLs of the webhooks: those that senders post to, and those that they sign.
 
-A URL with a `url_key` is a secret. Display `masked_path` instead.
+A URL with a `url_key` is a secret. Show the result of `masked_path` instead.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def web_address(environ: Mapping[str, str]) -> str:
-    """Return the URL of the web on this machine. Raise ConfigError for an invalid PORT."""
+    """Return the URL of the web server on this machine. Raise ConfigError for an invalid PORT."""
     return f"http://127.0.0.1:{environment.port(environ)}"
 
 
@@ -50,7 +50,11 @@ def options_url(url: str) -> str:
 
 
 def signed_address(source: Source, headers: Mapping[str, str], environ: Mapping[str, str]) -> str:
-    """Return the URL that the sender signed. It is computed from the headers, as in the receiver."""
+    """Return the URL that the receiver expects the sender to have signed.
+
+    It is the `public_url`, else the URL for the host in `headers` (names in lower case), else the URL on
+    this machine.
+    """
     if public_url(source) is None and "host" not in headers and "x-forwarded-host" not in headers:
         return web_address(environ) + secret_path(source)
     return signed_url(public_url(source), headers, scheme="http", path=secret_path(source), query="")

@@ -50,9 +50,10 @@ def options_reply(delivery: Delivery, routes: Sequence[Route]) -> Reply:
 
 
 def option_values(name: str, routes: Sequence[Route]) -> tuple[str, ...]:
-    """Return the values that an input field may have: the accounts that its routes may use, in their order.
+    """Return the values that an input field may have, in the order of the routes.
 
-    A field that no route reads has no values, except the usual field for the account.
+    The values are the accounts of the routes that read the field in `account`. A field that no route
+    reads there has no values, except ACCOUNT_INPUT, which then has the accounts of all routes.
     """
     reading = [route for route in routes if name in account_inputs([route])]
     if not reading and name == ACCOUNT_INPUT:
@@ -61,14 +62,14 @@ def option_values(name: str, routes: Sequence[Route]) -> tuple[str, ...]:
 
 
 def account_inputs(routes: Sequence[Route]) -> tuple[str, ...]:
-    """Return the input fields that name the account, because a template in `account` reads them."""
+    """Return the names of the input fields that the templates of `account` read."""
     return under(ACTION_INPUTS, read_by(routes, "account"))
 
 
 def _fetch_options(value: Any) -> tuple[str, int]:
-    """Return the text to search for, and the index of the first option.
+    """Return the case-folded text to search for, and the index of the first option.
 
-    The text is "" if all options are requested.
+    The text is "" if all options are requested. Raise UnreadableError for an invalid cursor.
     """
     options = value if isinstance(value, dict) else {}
     search, after = options.get("q"), options.get("after")

@@ -1,7 +1,7 @@
 """Preview the processing of a sample or an event. Nothing is sent or stored. Pure.
 
-The preview runs the steps of a real delivery (verify, parse, plan, build the call) and returns each step as
-JSON values. They contain the data of the sample, but no token.
+The preview runs the steps of a real delivery (verify, parse, plan, build the call) and returns each step
+as JSON values. They contain the data of the sample, but not the account's token.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ _PLANS: Mapping[type[EventPlan], str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """A sample webhook.
+    """A sample webhook that arrives at `now` (aware).
 
-    The names in `headers` are lower-case. With `headers=None` the sample is not verified. `url` is the URL
-    that the sender signed, and `url_key` the key in it. `looked_up` replaces the lookup: it maps a record's
-    id to the names that templates can read, and "" to those for all other ids.
+    The names in `headers` are lower-case. With `headers=None` the sample is not verified. `url` is the
+    URL that the sender signed, and `url_key` the key in it. `looked_up` replaces the lookup: it maps a
+    record's id to the names that templates can read, and "" to those for all other ids.
     """
 
     source: Source
@@ -137,7 +137,7 @@ def preset_config(preset: Preset) -> Config:
 
 
 def _sample_lookup(preset: Preset) -> dict[str, Any]:
-    """Return the key `lookup` with a placeholder for its secret. Empty if the preset has no lookup."""
+    """Return the key `lookup` with a placeholder for its secret, or an empty dict without a lookup."""
     lookup = preset.source.get("lookup")
     if lookup is None:
         return {}
@@ -148,10 +148,12 @@ def _sample_lookup(preset: Preset) -> dict[str, Any]:
 def preview_sample(compiled_routes: CompiledRoutes, sample: Sample) -> dict[str, Any]:
     """Return the steps of processing a sample, as a dict of JSON values.
 
+    - `source`, `kind`, `bytes` and `content_type`: the input
     - `verified`: `checked`, `ok`, `check` and `why`
-    - `refused`: the reason if the body cannot be parsed, or None
+    - `refused`: `where`, `found` and `allowed` if the body cannot be parsed, or None
     - `handshake`: True if the sample only checks the address
-    - `events`: one entry for each event
+    - `events`: one entry for each event, see `preview_event`, with `dedup`
+    - `counts`: the number of events by outcome
     - `good`: True if nothing is rejected or parked
     """
     delivery = sample.delivery
@@ -216,10 +218,12 @@ def preview_event(
 
     The arguments are those of `planner.explain_event`.
 
-    - `outcome`: `recall`, `cancel`, `expired`, `ignored`, `parked` or `pending`
+    - `event`, `dedup_key`, `occurred_at` and `lookup_id`: the event
     - `routes`: the routes considered
     - `fields`: the template, the rendered text, and the value or fault of each field
-    - `call`: the call to wolkvox without the token
+    - `outcome`: `recall`, `cancel`, `expired`, `ignored`, `parked` or `pending`
+
+    Other keys depend on the outcome. A recall has `call`, the call to wolkvox without the token.
     """
     explained = explain_event(compiled_routes, delivery, event, now, looked_up)
     return {
@@ -265,7 +269,7 @@ def _field(field: Field) -> dict[str, Any]:
 
 
 def _consequence(config: Config, explained: Explained) -> dict[str, Any]:
-    """Return the entries that depend on the plan."""
+    """Return the keys that depend on the outcome of an event."""
     plan = explained.plan
     match plan:
         case RecallWanted():

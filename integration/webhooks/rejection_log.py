@@ -1,8 +1,8 @@
 """Diagnose and record rejected deliveries, in batches by a background thread.
 
 A request only adds an entry to a bounded queue, so that its response does not wait. Diagnoses are
-rate-limited, in total and per source. The number of entries per source and batch is limited. The log counts
-dropped entries.
+rate-limited, in total and per source. The number of entries per source and batch is limited. The number
+of entries that the queue did not take is logged.
 """
 
 from __future__ import annotations
@@ -53,10 +53,13 @@ class FailedVerification:
 
 
 class Rejections(Protocol):
-    """Records rejected deliveries. Never blocks and never raises."""
+    """A recorder of rejected deliveries."""
 
     def note(self, rejection: Rejection, failed_verification: FailedVerification | None = None) -> None:
-        """Record a rejection. With `failed_verification`, its cause is diagnosed."""
+        """Record a rejection, without waiting for the store.
+
+        With `failed_verification`, the cause may be diagnosed.
+        """
 
 
 class NoRejections:
@@ -77,9 +80,9 @@ class _QueuedRejection:
 
 
 class TokenBucket:
-    """A token bucket with `per_second` tokens a second. Its size is BURST_SECONDS seconds' worth of tokens.
+    """A token bucket with `per_second` tokens a second.
 
-    `now` is a time of a monotonic clock, in seconds.
+    It holds BURST_SECONDS seconds' worth of tokens.
     """
 
     def __init__(self, per_second: float) -> None:
@@ -88,7 +91,7 @@ class TokenBucket:
         self._at: float | None = None
 
     def take(self, now: float) -> bool:
-        """Take a token. Return False if none is left."""
+        """Take a token. Return False if none is left. `now` is a monotonic time in seconds."""
         passed = 0.0 if self._at is None else now - self._at
         self._at = now
         self._left = min(self._per_second * BURST_SECONDS, self._left + passed * self._per_second)
@@ -99,7 +102,7 @@ class TokenBucket:
 
 
 class RejectionLog:
-    """Records rejections in the store's delivery log. `clock` returns monotonic seconds."""
+    """A recorder of rejections in the store's delivery log. `clock` returns monotonic seconds."""
 
     def __init__(self, services: Services, clock: Callable[[], float] = time.monotonic) -> None:
         self._services = services
@@ -116,7 +119,11 @@ class RejectionLog:
         self._dropped = 0
 
     def note(self, rejection: Rejection, failed_verification: FailedVerification | None = None) -> None:
-        """Queue a rejection. The thread records it within a second."""
+        """Queue a rejection for the thread. Drop it if MOST_WAITING rejections are queued.
+
+        With `failed_verification`, the thread diagnoses the cause, unless a limit on diagnoses is
+        reached.
+        """
         with self._guard:
             if len(self._waiting) >= MOST_WAITING:
                 self._dropped += 1
@@ -152,7 +159,10 @@ class RejectionLog:
             self.write()
 
     def write(self) -> None:
-        """Diagnose the queued rejections, and write them to the store."""
+        """Diagnose the queued rejections, and write them to the store.
+
+        If that fails, log the number of rejections, and drop them.
+        """
         with self._guard:
             batch = list(self._waiting)
             self._waiting.clear()
@@ -185,10 +195,7 @@ class RejectionLog:
         return replace(noted.rejection, findings=findings, proved=diagnosis.proved)
 
     def _remember_retired(self, config: Config) -> None:
-        """Remember the secrets that sources had before the configuration changed.
-
-        They are kept only in memory.
-        """
+        """Remember, in memory only, the secrets and keys that a change of the configuration removed."""
         if config is self._config:
             return
         for name, source in self._config.sources.items():
@@ -206,7 +213,7 @@ def secrets_of(source: Source) -> tuple[SecretStr, ...]:
 def listed(batch: Sequence[Rejection]) -> list[Rejection]:
     """Return the rejections of a batch to record, at most LISTED_PER_BATCH per source, sorted by time.
 
-    The last rejection of a source has the number of rejections that were left out in `more`.
+    `more` of the last rejection of a source is the number of rejections that were left out.
     """
     result: list[Rejection] = []
     for _, group in groupby(sorted(batch, key=lambda each: each.source), key=lambda each: each.source):

@@ -1,7 +1,7 @@
 """A stored delivery, or one of its events, that an operator sends again through the current routes. Pure.
 
-It becomes a new delivery, so that no event of it counts as a duplicate. Its events keep their own time, or
-have the time of the first arrival. So a newer request of the customer is not replaced.
+It becomes a new delivery, so that its events do not count as duplicates. Its events keep their own time,
+or have the time of the first arrival, so that they do not replace a newer request of the customer.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ def resent_events(
 ) -> list[StoredEvents]:
     """Return the events of a new delivery with this body, each to be planned alone.
 
-    `unique` is a part of the new ids. `event` is the number of the only event to send, from 1, or None for
-    all. Raise UnreadableError if the body cannot be parsed or does not have that event.
+    `unique` is a part of the new ids. `event` is the number of the only event to send, from 1, or None
+    for all. Return an empty list if the body does not have that event. Raise UnreadableError if the body
+    cannot be parsed.
     """
     delivery = Delivery(
         id=delivery_id(unique),

@@ -1,8 +1,9 @@
 """Process a delivery: verify, parse, plan, store, acknowledge.
 
-The response is 2xx only after all results are stored durably. Before the verification, only the source's
-`verify` reads the body. An event that cannot be mapped is parked and answered with 2xx, because a retry would
-not help. The failed check is logged, but is not in the response. The body is in neither of them.
+The response to a delivery with events is 2xx only after all results are stored durably. Before the
+verification, only the source's `verify` and `handshake` read the body. An event that cannot be mapped is
+parked and answered with 2xx, because a retry would not help. The failed check is logged, but is not in
+the response. The log and error responses do not contain the body.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ _DELIVERY_PATH: Final = re.compile(r"/hooks/([^/]+)(/[^/]+)?/?")
 
 
 class RateLimiter(Protocol):
-    """Counts requests by name, over all processes."""
+    """A counter of requests by name, over all processes."""
 
     def over(self, name: str, per_minute: int) -> int | None:
         """Count a request. Return the seconds to wait if the limit is exceeded, else None.
@@ -82,7 +83,7 @@ class _TooManyError(Exception):
 
 
 class WebhookService:
-    """Processes deliveries, and reports rejected ones to `rejections`."""
+    """The processing of deliveries. Rejected ones are reported to `rejections`."""
 
     def __init__(self, services: Services, rates: RateLimiter, rejections: Rejections | None = None) -> None:
         self._services = services
@@ -127,7 +128,7 @@ class WebhookService:
     def options(self, settings: HubspotSource, delivery: Delivery) -> Reply:
         """Return the options of a drop-down of HubSpot's workflow editor. Nothing is stored.
 
-        The request shows that HubSpot knows the address, so it is counted as an address check.
+        A successful request shows that HubSpot knows the address, so it is counted as an address check.
         """
         kind = SOURCES[settings.kind]
         try:
@@ -142,7 +143,8 @@ class WebhookService:
     def address_check(self, settings: Source, delivery: Delivery) -> Reply | None:
         """Return the response to a sender that checks the address, or None for any other request.
 
-        It is counted, and nothing is stored.
+        A check is counted, and no delivery is stored. A check that fails verification is recorded as a
+        rejection.
         """
         try:
             reply = handshake_reply(delivery, settings)
@@ -156,10 +158,10 @@ class WebhookService:
         return reply
 
     def count_overload(self, method: str, path: str) -> int:
-        """Count a request that is rejected before it is read, if it is a delivery. Return its HTTP status.
+        """Count a request that is rejected before it is read, if it is a delivery. Return its status.
 
-        The event loop calls it when too many requests wait, so it reads neither a file nor the store. The
-        delivery is not verified.
+        The event loop calls this method when too many requests wait, so the method reads neither a file
+        nor the store. The delivery is not verified.
         """
         found = _DELIVERY_PATH.fullmatch(path) if method == "POST" else None
         settings = None if found is None else self._services.configuration.watch.current.sources.get(found[1])
@@ -172,7 +174,7 @@ class WebhookService:
     def record_unread_body(self, delivery: Delivery, status: int, why: str, *, size: int | None) -> None:
         """Count and record a request that was answered with 400, 413 or 415 because of its body.
 
-        `size` is the Content-Length in bytes, or None.
+        `why` is the reason, or an empty text. `size` is the Content-Length in bytes, or None.
         """
         self._services.counters.delivery(delivery.source, _COUNTED_AS[status])
         self._note(delivery, status, why, size=size)
@@ -209,7 +211,10 @@ class WebhookService:
     def _reject(
         self, settings: Source, delivery: Delivery, error: RingbackError | _TooManyError
     ) -> ErrorAnswer:
-        """Log and record a rejected delivery. Return the response for its sender."""
+        """Log or record a rejected delivery, or both. Return the error for its sender.
+
+        Errors of the store are only logged, and too many requests and unsupported types only recorded.
+        """
         match error:
             case _TooManyError():
                 self._note(

@@ -33,13 +33,13 @@ _ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\
 def matches_any(candidate: bytes, allowed: Iterable[bytes]) -> bool:
     """Return True if `candidate` equals one of `allowed`. The comparison takes constant time.
 
-    All of `allowed` are compared, since a source has several secrets during a rotation.
+    All of `allowed` are compared, so that the time does not show which of a source's secrets matched.
     """
     return place_of(candidate, allowed) is not None
 
 
 def place_of(candidate: bytes, allowed: Iterable[bytes]) -> int | None:
-    """Return the index of the value in `allowed` that equals `candidate`, or None. Takes constant time."""
+    """Return the first index at which `allowed` has `candidate`, or None. Takes constant time."""
     places = [place for place, value in enumerate(allowed) if hmac.compare_digest(value, candidate)]
     return places[0] if places else None
 
@@ -60,7 +60,7 @@ def secret_bytes(secret: SecretStr) -> bytes:
 
 
 def required_header(delivery: Delivery, name: str, check: str) -> str:
-    """Return the value of a header that the verification needs.
+    """Return the value of a header that the verification needs, without white space at its ends.
 
     Raise NotVerifiedError with `check` if the header is missing, empty or not ASCII.
     """
@@ -75,8 +75,9 @@ def required_header(delivery: Delivery, name: str, check: str) -> str:
 def require_fresh(timestamp: str, unit: timedelta, now: datetime) -> None:
     """Raise NotVerifiedError for a timestamp more than five minutes before or after `now`.
 
-    `timestamp` is a whole number of `unit` since 1970-01-01 UTC, as text. `now` is aware. A future time is
-    rejected too, because a captured delivery could be replayed until then.
+    Also raise it for an invalid timestamp. `timestamp` is a whole number of `unit` since 1970-01-01 UTC,
+    as text. `now` is aware. A future time is rejected too, because a captured delivery could be replayed
+    until then.
     """
     require_near(_since_epoch(timestamp, unit), now, TOLERANCE)
 
@@ -84,8 +85,8 @@ def require_fresh(timestamp: str, unit: timedelta, now: datetime) -> None:
 def moment_of(timestamp: str) -> datetime:
     """Return the time (aware) of a timestamp in a header. Raise NotVerifiedError for an invalid one.
 
-    `timestamp` is a number of seconds or milliseconds since 1970-01-01 UTC, or a time in ISO 8601 with its
-    offset. The end of each format is unambiguous, so no signed text after it can be read as a part of it.
+    `timestamp` is a time in ISO 8601 with its offset, or a whole number since 1970-01-01 UTC: of seconds
+    if it has at most 11 digits, else of milliseconds.
     """
     if not _ISO_TIME.fullmatch(timestamp):
         seconds = len(timestamp) <= _LONGEST_SECONDS

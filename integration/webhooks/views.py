@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from integration.domain.delivery import Reply
     from integration.webhooks.service import WebhookService
 
-# Some servers set these in addition to CONTENT_TYPE and CONTENT_LENGTH, which PEP 3333 defines.
 _UNKNOWN = ("Unknown source", "There is no such webhook address.")
+# Some servers set these in addition to CONTENT_TYPE and CONTENT_LENGTH, which PEP 3333 defines.
 _NOT_HEADERS = frozenset({"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"})
 
 
@@ -127,7 +127,7 @@ def _delivery(settings: Source, url_key: str | None, body: bytes, signed: str | 
 
 
 def _headers(environ: Mapping[str, Any]) -> dict[str, str]:
-    """Return the headers of a request from its WSGI environ (PEP 3333), as deliveries store them."""
+    """Return the headers of a WSGI environ (PEP 3333). The names are in lower case with hyphens."""
     headers = {
         key[5:].lower().replace("_", "-"): value
         for key, value in environ.items()

@@ -1,7 +1,7 @@
-"""The fork server: forks a process for each task, and kills it after a time limit.
+"""The fork server: forks a process for each task, and kills the process at the time limit.
 
-It has a single thread, so forks are safe, and all code is loaded, so they are fast. It reads tasks from
-standard input, writes results to standard output, and ends with its parent.
+The fork server has a single thread, so a fork is safe. It has already loaded all code, so a fork is fast.
+It reads tasks from standard input, writes results to standard output, and ends when its parent ends.
 """
 
 from __future__ import annotations
@@ -37,17 +37,18 @@ _PIECE_BYTES: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of a task: wall-clock seconds, and bytes of memory that it may allocate."""
+    """The limits of a task: wall-clock seconds, and bytes of memory beyond those of the fork server."""
 
     seconds: float
     memory_bytes: int
 
 
 def serve(work: Mapping[str, Work], prepare: Callable[[Any], Any]) -> None:
-    """Run the tasks that arrive on standard input, until it is closed.
+    """Run the tasks that arrive on standard input, until standard input is closed.
 
-    `work` maps names to functions. `prepare` makes their first argument from a message of the parent, and
-    runs without limits. Arguments and results are JSON values.
+    `prepare` is called with the data of a message of the parent, and runs without limits. `work` maps the
+    name of a task to a function of two arguments: the last result of `prepare`, and the value of the
+    task. The values and the results of tasks are JSON values.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C of the terminal; the parent decides
     os.nice(NICENESS)
@@ -74,7 +75,10 @@ def serve(work: Mapping[str, Work], prepare: Callable[[Any], Any]) -> None:
 
 
 def _isolated(requests: int, limits: Limits, run: Callable[[], Any]) -> bytes:
-    """Call `run` in a forked process. Return the frame of its result. Raise EOFError if the parent ended."""
+    """Call `run` in a forked process. Return the frame of the outcome.
+
+    Raise EOFError if the parent ended.
+    """
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -114,7 +118,11 @@ def _result(run: Callable[[], Any]) -> bytes:
 
 
 def _collected(reader: int, requests: int, until: float) -> bytes:
-    """Return the frame that the forked process writes. If it writes none, return the frame of its outcome."""
+    """Return the frame that the forked process writes before `until` (monotonic seconds).
+
+    Return the frame of another outcome if the process is late, is cancelled, or ends without a whole
+    frame. Raise EOFError if the parent has ended.
+    """
     frame = bytearray()
     while True:
         ready, _, _ = select.select([reader, requests], [], [], max(0.0, until - time.monotonic()))

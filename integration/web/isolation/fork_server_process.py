@@ -1,4 +1,4 @@
-"""Starts the fork server of a web process, sends it tasks, and replaces it when it fails."""
+"""Start the fork server of a web process, send it tasks, and replace it when it fails."""
 
 from __future__ import annotations
 
@@ -43,14 +43,17 @@ _ENVIRONMENT: Final = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH"
 
 @dataclass(slots=True)
 class _Running:
-    """A started fork server. `prepared_for` is the `Preparation.of` that it received last."""
+    """A started fork server. `prepared_for` is `of` of the last `Preparation` that was sent, or None."""
 
     process: subprocess.Popen[bytes]
     prepared_for: object = None
 
 
 class ForkServerProcess:
-    """The fork server that `command` starts, and the queue of its users. Thread-safe."""
+    """The fork server that `command` starts, and the queue of its users.
+
+    The queue and the start are thread-safe. Only the holder of the turn may call `exchange`.
+    """
 
     def __init__(self, command: Sequence[str]) -> None:
         self._command = tuple(command)
@@ -60,18 +63,25 @@ class ForkServerProcess:
 
     @contextmanager
     def place(self, caller: Caller) -> Iterator[IsolatedRunner]:
-        """Hold a place in the queue, and yield it. Raise TooMuchWorkError if the queue is full."""
+        """Hold a place in the queue in the context, and yield a runner for it.
+
+        Raise TooMuchWorkError if too many places are taken.
+        """
         with self._queue.place(caller) as place:
             yield IsolatedRunner(self, place)
 
     def turn(self, place: QueueTicket) -> AbstractContextManager[None]:
-        """Wait for the turn of a place, and hold it in the context. Raise ClientLeftError."""
+        """Wait for the turn of a place, and hold the turn in the context.
+
+        Raise ClientLeftError if the client leaves while it waits.
+        """
         return self._queue.turn(place)
 
     def start(self) -> None:
-        """Start the fork server if there is none, so that it loads its code before the first task.
+        """Start the fork server if none was started, so that it loads its code before the first task.
 
-        The next task replaces one that has ended, because the current task may use its descriptors.
+        A fork server that has ended is not replaced here, because a task may still use its file
+        descriptors. The next task replaces it.
         """
         with self._starting:
             if self._running is None:
@@ -91,7 +101,10 @@ class ForkServerProcess:
         return self._running
 
     def _started(self) -> _Running:
-        """Return the fork server; start one if it has ended. Only the holder of the turn may call this."""
+        """Return the running fork server, or start one.
+
+        Only the holder of the turn may call this.
+        """
         with self._starting:
             if self._running is not None and self._running.process.poll() is None:
                 return self._running
@@ -120,7 +133,10 @@ class ForkServerProcess:
             process.stdout.close()
 
     def exchange(self, message: dict[str, Any], prepare: Preparation, caller: Caller) -> list[Any]:
-        """Send a task to the fork server. Return its outcome and its result. Raise ForkServerFailedError."""
+        """Send a task to the fork server. Return a list of its outcome and its result.
+
+        Raise ForkServerFailedError if the fork server fails or does not answer in time.
+        """
         running = self._started()
         process = running.process
         if process.stdin is None or process.stdout is None:
@@ -142,9 +158,10 @@ class ForkServerProcess:
 
 
 class Preparation:
-    """The data that the fork server needs before its tasks. `value` returns them as JSON values.
+    """The data that the fork server needs before its tasks. `value` returns the data as JSON values.
 
-    `of` is their source, such as the configuration. The data are sent again when it is another object.
+    `of` is the object that the data come from, such as the configuration. The data are sent again if `of`
+    is another object.
     """
 
     def __init__(self, of: object, value: Callable[[], Any]) -> None:
@@ -153,7 +170,10 @@ class Preparation:
 
 
 class IsolatedRunner:
-    """The place of a request in the queue of a fork server. It takes a turn for each task."""
+    """A runner for the tasks of one request.
+
+    It has a place in the queue, and takes a turn for each task.
+    """
 
     def __init__(self, server: ForkServerProcess, place: QueueTicket) -> None:
         self._server = server
@@ -162,8 +182,8 @@ class IsolatedRunner:
     def run(self, work: str, value: Any, limits: Limits, prepare: Preparation) -> Any:
         """Run the task named `work` on a JSON value, and return its result.
 
-        Raise WorkOverranError if it was killed after `limits.seconds`, ClientLeftError if it was killed
-        because the client left, WorkFailedError if it failed, and ForkServerFailedError if the server did.
+        Raise WorkOverranError if the task was killed after `limits.seconds`, WorkFailedError if it
+        failed, ClientLeftError if the client left, and ForkServerFailedError if the fork server failed.
         """
         caller = self._place.caller
         caller.require_present()
@@ -186,7 +206,7 @@ class IsolatedRunner:
 
 
 class _Wait:
-    """Waits for the fork server, for at most `seconds` in total. Cancels the task when the client leaves."""
+    """A wait for the fork server of at most `seconds` in total."""
 
     def __init__(self, requests: int, answers: int, seconds: float, caller: Caller) -> None:
         self._requests = requests
@@ -203,12 +223,15 @@ class _Wait:
         self._until += seconds
 
     def until_writable(self) -> None:
-        """Wait until the pipe to the fork server accepts data. Raise TimeoutError."""
+        """Wait until the pipe to the fork server accepts data. Raise TimeoutError if no time is left."""
         while not self._writable.poll(_LOOK_SECONDS * 1000):
             self._require_time()
 
     def until_readable(self) -> None:
-        """Wait until the fork server has written data. Raise TimeoutError."""
+        """Wait until the fork server has written data. Raise TimeoutError if no time is left.
+
+        If the client leaves meanwhile, send CANCEL once.
+        """
         while not self._readable.poll(_LOOK_SECONDS * 1000):
             self._require_time()
             if self._caller.left.is_set() and not self._cancelled:

@@ -1,4 +1,7 @@
-"""Messages between a process and its fork server: a length of four bytes, then JSON in ASCII."""
+"""Messages between a process and its fork server.
+
+A message is a big-endian length of four bytes, then JSON in ASCII.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ _PIECE_BYTES: Final = 64 * 1024
 
 
 def frame_of(value: Any) -> bytes:
-    """Return a JSON value as a message. Raise ValueError if it exceeds MAX_FRAME_BYTES."""
+    """Return a JSON value as a message. Raise ValueError if the JSON exceeds MAX_FRAME_BYTES."""
     # orjson rejects lone surrogates; the standard library escapes them.
     body = json.dumps(value, separators=(",", ":")).encode("ascii")
     if len(body) > MAX_FRAME_BYTES:
@@ -31,7 +34,8 @@ def is_whole(frame: bytes) -> bool:
 def write_whole(descriptor: int, message: bytes, wait: Callable[[], object] | None = None) -> None:
     """Write a message. Raise OSError if the other process has ended.
 
-    `wait` is called before each write, for a descriptor that does not block. Its exceptions are passed on.
+    `wait` is called before each write, for a descriptor that does not block. Exceptions of `wait` are
+    passed on.
     """
     rest = memoryview(message)
     while rest:
@@ -43,8 +47,8 @@ def write_whole(descriptor: int, message: bytes, wait: Callable[[], object] | No
 def read_frame(descriptor: int, wait: Callable[[], object] | None = None) -> Any:
     """Return the value of the next message.
 
-    Raise EOFError if the other process has ended, and ValueError if the message is not valid. `wait` is
-    called before each read; its exceptions are passed on.
+    Raise EOFError if the other process has ended, and ValueError if the message is too long or not JSON.
+    `wait` is called before each read; its exceptions are passed on.
     """
     length = int.from_bytes(_read(descriptor, _LENGTH_BYTES, wait), "big")
     if length > MAX_FRAME_BYTES:

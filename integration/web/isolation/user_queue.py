@@ -24,7 +24,10 @@ _LOOK_SECONDS: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The user or API key of a request. `left` is set when the client closes its connection."""
+    """The user or API key of a request. `left` is set when the client closes its connection.
+
+    `is_viewer` is True for a user who may not make changes.
+    """
 
     name: str
     left: threading.Event = field(default_factory=threading.Event)
@@ -32,7 +35,10 @@ class Caller:
 
     @classmethod
     def of(cls, name: str, environ: WSGIEnvironment, *, is_viewer: bool = False) -> Caller:
-        """Return the caller of a request. `left` is never set outside of the ASGI bridge."""
+        """Return the caller of a request.
+
+        `left` is never set if a server other than the ASGI bridge runs the application.
+        """
         return cls(name, environ.get(CLIENT_LEFT) or threading.Event(), is_viewer)
 
     def require_present(self) -> None:
@@ -52,7 +58,7 @@ class UserQueue:
     """A queue of requests. A request has a place, and takes a turn for each of its tasks.
 
     There is one turn at a time, and users alternate. A user may have MOST_OF_A_USER places, and all users
-    together MOST_OF_ALL. A viewer gets no place if MOST_OF_VIEWERS are taken.
+    together MOST_OF_ALL. A viewer gets no place if MOST_OF_VIEWERS places are taken.
     """
 
     def __init__(self) -> None:
@@ -81,7 +87,10 @@ class UserQueue:
 
     @contextmanager
     def turn(self, place: QueueTicket) -> Iterator[None]:
-        """Wait for the turn of a place, and hold it in the context. Raise ClientLeftError."""
+        """Wait for the turn of a place, and hold the turn in the context.
+
+        Raise ClientLeftError if the client leaves while it waits.
+        """
         with self._changed:
             self._waiting.append(place)
             try:

@@ -1,7 +1,7 @@
 """The Prometheus metrics: the counters of all processes and the state of the store.
 
-Labels are configured names or fixed words, never personal data, secrets or values of an unverified sender.
-With many accounts, only those that need attention have their own series.
+Labels are configured names, fixed words and versions. They contain no personal data, no secrets and no
+values of an unverified sender. At most MOST_ACCOUNTS accounts have their own series, see `gauges`.
 """
 
 from integration.web.metrics.collector import StoreCollector, registry

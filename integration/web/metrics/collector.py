@@ -1,4 +1,7 @@
-"""Collects the metrics of `/metrics` on request. If the store is away, `ringback_store_up` is 0."""
+"""Collect the metrics of `/metrics` on request.
+
+If the store does not respond, `ringback_store_up` is 0.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +35,11 @@ class StoreCollector(Collector):
         self._store_answers = store_answers
 
     def describe(self) -> Iterable[Metric]:
-        """Return no metrics. Otherwise the registration would read the store."""
+        """Return no metrics, so that no registry calls `collect` when the collector is registered."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """Yield all metrics, without those of the store while it does not respond."""
+        """Yield the metrics. If the store does not respond, leave out those that are read from it."""
         fault = self._services.configuration.watch.fault
         faults = 0 if fault is None else len(fault.faults)
         yield gauge("ringback_config_faults", "Faults in the current configuration files.", faults)

@@ -77,7 +77,7 @@ TIMED: Final = {
 
 
 def of_counts(counts: Mapping[str, int]) -> Iterator[Metric]:
-    """Yield the metrics of the counts. Counts that this version does not know are left out."""
+    """Yield the counters and histograms for the store's counts. Unknown counts are left out."""
     families: dict[str, list[tuple[tuple[str, ...], int]]] = defaultdict(list)
     for name, value in counts.items():
         family, _, rest = name.partition(":")

@@ -1,8 +1,7 @@
 """Gauges of recalls, queues, accounts and sources.
 
-At most MOST_ACCOUNTS accounts have their own series. Accounts that need attention come first: those that are
-stopped, paused or waiting, and those with the oldest recalls, with dead recalls or with the least quota left.
-`ringback_queues` and `ringback_recalls` always count all of them.
+At most MOST_ACCOUNTS accounts have their own series: the first ones of `in_need_first`.
+`ringback_queues`, `ringback_recalls` and `ringback_dates_at_risk` cover all accounts.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ MOST_ACCOUNTS: Final = 500
 
 
 def of_figures(figures: Figures) -> Iterator[Metric]:
-    """Yield the gauges of the store's state."""
+    """Yield the gauges for the figures of the store."""
     yield gauge("ringback_parked_events", "Events that could not be mapped.", figures.parked)
     yield gauge("ringback_lookups_waiting", "Deliveries that wait for a lookup.", figures.lookups_waiting)
     yield gauge(
@@ -75,7 +74,7 @@ def _of_memory(memory: Mapping[str, int]) -> Iterator[Metric]:
 
 
 def of_accounts(views: Sequence[AccountView], forecasts: Mapping[str, Forecast]) -> Iterator[Metric]:
-    """Yield the gauges of queues: totals, and series for the accounts that `in_need_first` puts first."""
+    """Yield the totals of all accounts, and the series of the most urgent MOST_ACCOUNTS accounts."""
     states = Counter(view.state for view in views)
     queues = GaugeMetricFamily("ringback_queues", "Accounts by the state of their queue.", labels=("state",))
     for state in QUEUE_STATES:
@@ -96,7 +95,12 @@ def of_accounts(views: Sequence[AccountView], forecasts: Mapping[str, Forecast])
 
 
 def in_need_first(views: Iterable[AccountView]) -> list[AccountView]:
-    """Return the accounts, those that need attention most first."""
+    """Return the accounts, beginning with those that most need attention.
+
+    They are sorted by the state of the queue (stopped, paused, waiting, busy, idle), then by the age of
+    the oldest recall, the number of dead recalls, the used share of the daily limit, and the number of
+    queued recalls.
+    """
     return sorted(views, key=_need, reverse=True)
 
 

@@ -1,4 +1,4 @@
-"""Reads the figures for `/metrics` from the store."""
+"""Read the figures for `/metrics` from the store."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """The figures in the store at one time: counts of all processes, queues, sources and memory."""
+    """The figures that one request of `/metrics` reads from the store. `memory` is in bytes."""
 
     counts: Mapping[str, int]
     accounts: list[AccountView]
@@ -76,7 +76,8 @@ def read_figures(services: Services) -> Figures:
 def _no_losses(config: Config) -> dict[str, int]:
     """Return zero counts for the sources that may lose deliveries.
 
-    Prometheus' `increase()` ignores the first value of a series.
+    Without them, Prometheus' `increase()` misses the first loss, because it ignores the first value of a
+    series.
     """
     return {f"lost:{name}:{result}": 0 for name in lossy_sources(config) for result in TO_SEND_AGAIN}
 
@@ -87,7 +88,10 @@ def lossy_sources(config: Config) -> list[str]:
 
 
 def memory_of(services: Services) -> dict[str, int]:
-    """Return `used_memory` and `maxmemory` of the store in bytes, as far as it reports them."""
+    """Return `used_memory` and `maxmemory` of the store in bytes, without those that it does not report.
+
+    Return an empty dict if the store does not respond.
+    """
     try:
         info = services.store.client.info("memory")
     except (RedisError, OSError):

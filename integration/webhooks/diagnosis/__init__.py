@@ -1,8 +1,8 @@
 """Diagnose why a delivery was not verified, and what the operator must correct. Pure.
 
-The number of digests is limited. A diagnosis contains configured names, seconds, URLs and header names, but
-no secrets, digests or parts of the body. It is shown only to the operator. The sender's response does not
-depend on it.
+The number of digests is limited. A diagnosis may contain configured names and settings, numbers, header
+names, URLs without key and query, and ids of Salesforce organisations. It contains no secrets, no digests
+and nothing else of the body. Only the operator sees it. The sender's response does not depend on it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def diagnose(
 ) -> Diagnosis:
     """Return the diagnosis of a delivery that failed verification with `error`. `now` is aware.
 
-    `retired` has the secrets and keys of earlier configurations by source.
+    `retired` has the secrets and keys of earlier configurations by the source's name. At most
+    MOST_SECRETS secrets are tried.
     """
     settings = config.sources[delivery.source]
     case = VerificationCase(
@@ -63,7 +64,10 @@ def diagnose(
 
 
 def _secrets(settings: Source, config: Config, retired: Mapping[str, Iterable[SecretStr]]) -> Iterator[Guess]:
-    """Yield the source's secrets, then its retired ones, then those of other sources. No duplicates."""
+    """Yield the source's secrets, then its retired ones, then those of other sources. No duplicates.
+
+    The `url_key` of each other source is also tried as a secret, and so are retired keys.
+    """
     yield from _guesses(
         (getattr(settings, "secrets", ()), None), *_foreign(settings, config, retired, "secrets")
     )

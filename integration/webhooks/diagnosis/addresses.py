@@ -57,7 +57,7 @@ def _finding(delivery: Delivery, url: str) -> Finding:
 def without_secrets(url: str, url_key: str | None) -> str:
     """Return a URL with `{url_key}` in place of its key and `?…` in place of its query.
 
-    Both may contain secrets, and the query customer data.
+    The key is a secret. The query may contain secrets and customer data.
     """
     bare, has_query, _ = url.partition("?")
     if url_key:

@@ -19,7 +19,7 @@ LARGEST = 256 * 1024
 def bodies(body: bytes) -> tuple[Guess, ...]:
     """Return the received body, then other bodies that may have been signed.
 
-    For a body over 256 KiB only the received one is returned, because computing others would take too long.
+    For a body over 256 KiB, return only the received one, because computing others would take too long.
     """
     guesses = [Guess(body)]
     if len(body) > LARGEST:

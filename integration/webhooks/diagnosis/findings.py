@@ -1,7 +1,7 @@
 """The values of a diagnosis: the findings, and the guesses that lead to them.
 
-Facts are numbers, configured names, header names, and URLs without key and query. They contain no secrets,
-digests or parts of a body.
+Facts are numbers, configured names and settings, header names, URLs without key and query, and ids of
+Salesforce organisations. They contain no secrets, no digests and nothing else of a body.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class Finding:
 class Diagnosis:
     """The causes of a failed verification.
 
-    `proved` is True if the verification would succeed without these causes.
+    `proved` is True if the verification would succeed without these causes. Otherwise other causes are
+    possible.
     """
 
     findings: tuple[Finding, ...]
@@ -70,7 +71,7 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """A value that the sender may have used. `finding` is the cause if the guess is right, or None."""
+    """A value that the sender may have used. `finding` is the cause if so, None for an expected value."""
 
     value: Any = field(repr=False)
     finding: Finding | None = None
@@ -80,8 +81,9 @@ class Guess:
 class VerificationCase:
     """The input of a diagnosis: a delivery that was not verified, and the guesses to try.
 
-    `secrets` begins with the secrets of the delivery's source. `keys` has the `url_key` of every source.
-    `now` is aware. `organizations` has the names of the other Salesforce sources by their organisation id.
+    `secrets` and `keys` begin with the secrets and the `url_key` of the delivery's source; retired ones
+    and those of other sources follow. `now` is aware. `organizations` has the names of the other
+    Salesforce sources by the first 15 characters of their organisation id.
     """
 
     delivery: Delivery
@@ -96,7 +98,7 @@ class VerificationCase:
 def concluded(before: tuple[Finding, ...], found: tuple[Finding, ...] | None) -> Diagnosis:
     """Return the diagnosis for earlier findings and the result of a search.
 
-    The result is None if the search found no match.
+    The result is None if the search found no match. Otherwise the diagnosis is proved.
     """
     if found is None:
         return Diagnosis((*before, Finding("unknown")), proved=False)

@@ -87,7 +87,7 @@ def _diagnose_older(case: VerificationCase) -> Diagnosis:
 def _of_version(case: VerificationCase, version: str, version_header: str) -> tuple[Finding, ...]:
     """Return the findings about the signature's version.
 
-    `version_header` is the value of the header with the version.
+    `version_header` is the value of the header with the version in lower case, or an empty text.
     """
     if not version_header:
         return (Finding("missing header", {"header": _VERSION}),)

@@ -40,9 +40,9 @@ def _near_key(key: str, expected: str) -> Finding:
 
 
 def known_credential(credential: str, secrets: Sequence[Guess]) -> Finding | None:
-    """Return the finding for a known credential, or None.
+    """Return the finding if a credential is one of `secrets`, else None.
 
-    Quotes, spaces and words such as "Bearer" around it are ignored.
+    The credential is also tried without quotes, spaces, and a word such as "Bearer" before it.
     """
     for padded in (False, True):
         text = _bare(credential) if padded else credential

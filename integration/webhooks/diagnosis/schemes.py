@@ -58,7 +58,10 @@ def diagnose(case: VerificationCase) -> Diagnosis:
 
 
 def _missing(case: VerificationCase, header: str) -> Diagnosis:
-    """Return the diagnosis for a missing header. It names similar headers that were sent."""
+    """Return the diagnosis for a missing header.
+
+    Name up to _MOST_HEADERS sent headers whose names suggest a signature or a credential.
+    """
     wanted = header_name(header)
     alike = [
         safe_header_name(name)
@@ -153,7 +156,10 @@ def _time_findings(case: VerificationCase, settings: JsonSource) -> tuple[Findin
 
 
 def _listed(text: str) -> tuple[SentDigest, ...]:
-    """Return the digests of a header of the form `t=…,v1=…`, as Stripe and Calendly send it."""
+    """Return the digests of a header of the form `t=…,v1=…`, as Stripe and Calendly send it.
+
+    Return an empty tuple for a header without `t=`.
+    """
     parts = [part.strip() for part in text.split(",")]
     if not any(part.startswith("t=") for part in parts):
         return ()
@@ -185,7 +191,10 @@ def _hmac_search(
 
 
 def _contents(case: VerificationCase, settings: JsonSource) -> tuple[Guess, ...]:
-    """Return guesses of the signed text, one for each guess of the body."""
+    """Return guesses of the signed text, one for each guess of the body.
+
+    Guesses for which the signed text cannot be built are left out.
+    """
     guesses = []
     for guess in bodies(case.delivery.body):
         delivery = replace(case.delivery, body=guess.value)

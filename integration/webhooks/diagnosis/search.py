@@ -59,7 +59,7 @@ def search(
     """Return the findings of the fewest changes with which `digest` returns one of `sent_digests`.
 
     Each dimension has the guesses for one argument of `digest`, in the order of the arguments. Return an
-    empty result if the digest matches without changes, None if nothing matches.
+    empty tuple if the digest matches without changes, None if nothing matches within the budget.
     """
     for combination in _by_changes(dimensions):
         values = [guess.value for guess in combination]

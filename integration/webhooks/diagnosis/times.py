@@ -17,7 +17,11 @@ _LONGEST = 20
 
 
 def time_findings(timestamp: str, unit: str, now: datetime) -> tuple[Finding, ...]:
-    """Return the findings about a timestamp in `unit`, none if it is fresh. `now` is aware."""
+    """Return the findings about a timestamp, an empty tuple if it is at most five minutes from `now`.
+
+    `timestamp` should be a whole number of `unit` (`seconds` or `milliseconds`) since 1970-01-01 UTC.
+    `now` is aware.
+    """
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= _LONGEST):
         return (Finding("time unreadable", {"expected": unit}),)
     off = _off(timestamp, unit, now)

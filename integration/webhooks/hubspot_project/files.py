@@ -43,8 +43,8 @@ _LONGEST_NAME: Final = 40  # a uid has 64 characters at most (@hubspot/project-p
 def project_files(source: HubspotSource, routes: Sequence[Route]) -> dict[str, dict[str, Any]]:
     """Return the JSON of each file by its path in the project.
 
-    There is no webhooks file if no route needs subscriptions. Raise RingbackError if the source has no https
-    `public_url`.
+    There is no webhooks file if no route needs subscriptions. Raise RingbackError if the source has no
+    `public_url` that starts with https.
     """
     url = source.public_url
     if url is None or not url.startswith("https://"):
@@ -96,7 +96,10 @@ def _webhooks(uid: str, url: str, subscriptions: Mapping[str, Sequence[dict[str,
 
 
 def _subscriptions(source: HubspotSource, routes: Sequence[Route]) -> dict[str, list[dict[str, Any]]]:
-    """Return the subscriptions by event format. `object.…` is HubSpot's newer format."""
+    """Return the subscriptions without duplicates, by the name of their list in the file.
+
+    Types of the form `object.…` belong to HubSpot's newer format, `crmObjects`.
+    """
     found: dict[str, list[dict[str, Any]]] = {"crmObjects": [], "legacyCrmObjects": []}
     for subscription in (each for route in routes for each in _of_route(source, route)):
         newer = subscription["subscriptionType"].startswith(f"{_ANY_OBJECT}.")
@@ -107,7 +110,11 @@ def _subscriptions(source: HubspotSource, routes: Sequence[Route]) -> dict[str, 
 
 
 def _of_route(source: HubspotSource, route: Route) -> Iterator[dict[str, Any]]:
-    """Yield the subscriptions of the events that a route's `when` names."""
+    """Yield the subscriptions for the types and properties in a route's `when`.
+
+    If `when` has no type, the type is `object.propertyChange`. A property change needs a property in
+    `when`.
+    """
     properties = compared_with([route], "propertyName")
     types = (*compared_with([route], "subscriptionType"), *compared_with([route], "eventType"))
     for kind in dict.fromkeys(types or (f"{_ANY_OBJECT}.{_PROPERTY_CHANGE}",)):
@@ -121,7 +128,10 @@ def _of_route(source: HubspotSource, route: Route) -> Iterator[dict[str, Any]]:
 
 
 def _object_types(source: HubspotSource, route: Route) -> list[str]:
-    """Return the objects whose type ids are in `when`, else the lookup's object, else contacts."""
+    """Return the objects whose type ids are in `when`, else the lookup's object, else contacts.
+
+    The names are those in subscriptions.
+    """
     looked_up = None if source.lookup is None else source.lookup.object
     named = compared_with([route], "objectTypeId") or (looked_up or HUBSPOT_CONTACTS,)
     return [_OBJECT_TYPES.get(hubspot_object(each), each) for each in named]

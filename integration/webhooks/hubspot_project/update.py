@@ -1,7 +1,7 @@
-"""Merges generated files of a project with edited ones, and keeps the edits (three-way merge). Pure.
+"""Merge generated files of a project with edited ones, and keep the edits (three-way merge). Pure.
 
-`base` is the previously generated version, `new` the version generated now, and `current` the files as they
-are.
+`base` is the previously generated version, `new` the version generated now, and `current` the edited
+version.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ def updated_files(
 ) -> tuple[Files, Files]:
     """Return the files to write, and the `base` of the next update.
 
-    Edited and added values stay. Deleted values are not generated again. A subscription that no route needs
-    any more becomes inactive, because HubSpot rejects an upload in which a subscription is missing.
+    Edited and added values stay. Deleted files and values are not generated again. Values that are no
+    longer generated are removed, unless they were edited. A subscription that no route needs any more
+    becomes inactive, because HubSpot rejects an upload in which a subscription is missing.
     """
     generated = _with_inactive(base, new)
     files = {
@@ -73,7 +74,7 @@ def _merged_tables(base: dict[str, Any], new: dict[str, Any], current: dict[str,
 
 
 def _by_identity(items: list[Any]) -> dict[str, Any]:
-    """Return the items of a list by identity. Items with the same identity are numbered."""
+    """Return the items of a list by identity. A number distinguishes items with the same identity."""
     found: dict[str, Any] = {}
     counts: Counter[str] = Counter()
     for item in items:
@@ -84,7 +85,10 @@ def _by_identity(items: list[Any]) -> dict[str, Any]:
 
 
 def _identity(item: Any) -> str:
-    """Return a text that identifies a list's item: the keys that identify it, else the whole item."""
+    """Return a text that identifies an item of a list.
+
+    It has the name and the values of _IDENTITY, or the whole item if it has none of them.
+    """
     if isinstance(item, dict):
         definition = item.get("typeDefinition")
         named = definition.get("name") if isinstance(definition, dict) else None

@@ -32,8 +32,8 @@ _OUTPUTS: Final = {"delivery": "Delivery", "recall_id": "Callback id", "outcome"
 class ActionInput:
     """A field that the user of a workflow fills in.
 
-    With `options` or `is_account` it is a drop-down. HubSpot requests the options of an `is_account` field
-    from the receiver.
+    With `options` or `is_account` it is a drop-down, else with `is_date` a date and time. HubSpot
+    requests the options of an `is_account` field from the receiver.
     """
 
     name: str
@@ -48,7 +48,7 @@ def reads_inputs(routes: Sequence[Route]) -> bool:
 
 
 def route_for_action(source: str, accounts: Sequence[str]) -> str:
-    """Return a `[[routes]]` table, as text, that reads the fields of the action."""
+    """Return the TOML text of a `[[routes]]` table that reads the fields of the action."""
     return f"""[[routes]]
 name = "callback from a workflow"
 source = "{source}"
@@ -64,8 +64,8 @@ recall_date = "{{{{ event.inputFields.date }}}}\""""
 def workflow_action(uid: str, url: str, routes: Sequence[Route]) -> dict[str, Any]:
     """Return the definition of the action, with the fields that the routes read.
 
-    If they read none, the fields are account, campaign, customer, telephone and date, as in
-    `route_for_action`.
+    If the routes read no fields of an action, the fields are account, campaign, customer, telephone and
+    date, as in `route_for_action`. `url` is the URL of the source's webhook.
     """
     inputs = _inputs(routes) or _usual_inputs()
     config: dict[str, Any] = {

@@ -1,5 +1,5 @@
-"""Runs templates and searches in the fork server, which kills work that takes too long.
+"""Run templates and searches in the fork server, which kills work that takes too long.
 
-`client` runs in the web process, `__main__` and `functions` in the fork server. `plain_values` converts the
-values that they exchange.
+`client` runs in the web process, `__main__` and `functions` in the fork server. `plain_values` converts
+the values that the two processes exchange.
 """

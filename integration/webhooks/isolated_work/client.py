@@ -1,4 +1,4 @@
-"""Runs previews of drafts, plans parked events, and searches events, in the fork server of a web process."""
+"""Run previews of drafts, plan parked events, and search events, in the fork server of a web process."""
 
 from __future__ import annotations
 
@@ -49,12 +49,13 @@ _NAME: Final = "ringback.isolated_work"
 
 
 class IsolatedWork:
-    """Runs the work of a web process in its fork server, which kills a piece that exceeds its limits.
+    """The work that a web process runs in its fork server, in tasks with limits.
 
-    A preview is one piece with `limits`, and so is the planning of a step of events. Planning begins no event
-    after `plan_seconds`. A search has many pieces, each with `search_limits`. Each method raises
-    TooMuchWorkError, ForkServerFailedError and ClientLeftError. A preview also raises WorkOverranError and
-    WorkFailedError.
+    A preview is one task with `limits`. Planning is first one task with `limits` for all events. If that
+    task fails, each event has its own task, and after `plan_seconds` no further task begins. A search has
+    many tasks, each with `search_limits`. The methods that take a `caller` raise TooMuchWorkError,
+    ForkServerFailedError and ClientLeftError. `try_draft` and `compare_draft` also raise WorkOverranError
+    and WorkFailedError.
     """
 
     def __init__(
@@ -69,17 +70,20 @@ class IsolatedWork:
         self._server = ForkServerProcess(COMMAND)
 
     def start(self) -> None:
-        """Start the fork server in the background, so that the first work need not wait for it."""
+        """Start the fork server in the background, so that it loads its code before the first task."""
         self._server.start()
 
     def stop(self) -> None:
-        """End the fork server. The next work starts another one."""
+        """End the fork server. The next task starts another one."""
         self._server.stop()
 
     def try_draft(
         self, config: Config, caller: Caller, draft: Draft, value: dict[str, Any]
     ) -> dict[str, Any]:
-        """Return the result of `functions.try_draft`. `value` has its other arguments."""
+        """Return the result of `functions.try_draft`.
+
+        `value` has the keys that the function reads, except `draft`.
+        """
         with self._server.place(caller) as place:
             found: dict[str, Any] = self._run(place, "try", config, {"draft": asdict(draft), **value})
         return found
@@ -92,7 +96,10 @@ class IsolatedWork:
         events: Iterable[tuple[Delivery, Event]],
         value: dict[str, Any],
     ) -> dict[str, Any]:
-        """Return the result of `functions.compare_draft` for events. `value` has its other arguments."""
+        """Return the result of `functions.compare_draft`.
+
+        `value` has the keys that the function reads, except `draft` and `events`.
+        """
         plain = [(plain_delivery(delivery), plain_event(event)) for delivery, event in events]
         with self._server.place(caller) as place:
             value = {"draft": asdict(draft), "events": plain, **value}
@@ -102,7 +109,10 @@ class IsolatedWork:
     def plan(
         self, config: Config, caller: Caller, stored: Sequence[StoredEvents], now: datetime
     ) -> list[EventPlan]:
-        """Return the plan of each event. An event that takes too long is parked. `now` is aware."""
+        """Return the plan of the first event of each record. `now` is aware.
+
+        An event is parked if its planning fails or takes too long, or if no time is left for it.
+        """
         plans = self.plan_in_time(config, caller, stored, now)
         return [plan or _too_slow(each) for plan, each in zip(plans, stored, strict=True)]
 
@@ -111,7 +121,8 @@ class IsolatedWork:
     ) -> list[EventPlan | None]:
         """Return the plans as `plan` does, but None for the last events, if no time was left for them.
 
-        The first event always has a plan, so that a remap goes past events that take too long.
+        The first event always has a plan, so that a remap makes progress even if each event takes too
+        long.
         """
         with self._server.place(caller) as place:
             until = time.monotonic() + self._plan_seconds
@@ -127,7 +138,7 @@ class IsolatedWork:
 
     @contextmanager
     def event_search(self, config: Config, caller: Caller, term: SearchTerm) -> Iterator[EventSearch]:
-        """Yield a search that has a place in the queue until the context ends."""
+        """Yield a search that holds a place in the queue in the context."""
         with self._server.place(caller) as place:
             yield EventSearch(place, config, term, self._search_limits)
 
@@ -153,9 +164,9 @@ class IsolatedWork:
 
 
 class EventSearch:
-    """A search for events, in pieces.
+    """A search for events, in several tasks.
 
-    `left_out` is the number of records that were not searched, because their piece was killed.
+    `left_out` is the number of records that were not searched, because their task failed or was killed.
     """
 
     def __init__(self, place: IsolatedRunner, config: Config, term: SearchTerm, limits: Limits) -> None:
@@ -168,15 +179,18 @@ class EventSearch:
         self.left_out = 0
 
     def goes_on(self, until_seconds: float) -> bool:
-        """Return True if the search has time left and few of its pieces were killed."""
+        """Return True if fewer than MOST_OVERRUNS tasks failed and at most `until_seconds` have passed.
+
+        Time is counted as in `seconds`.
+        """
         return self._overruns < MOST_OVERRUNS and self.seconds() <= until_seconds
 
     def seconds(self) -> float:
-        """Return the duration of the search, in seconds, without the pieces that were killed."""
+        """Return the duration of the search, in seconds, less the time limit of each task that failed."""
         return time.monotonic() - self._began - self._overruns * self._limits.seconds
 
     def parked(self, records: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
-        """Return the parked events that match the term."""
+        """Return the records of parked events that match the term."""
         plain = [[record["delivery"], record["event"]] for record in records]
         fits = self._fits("search_parked", plain)
         return [record for record, fit in zip(records, fits, strict=True) if fit]
@@ -188,7 +202,10 @@ class EventSearch:
         return [each for each, fit in zip(kept, fits, strict=True) if fit]
 
     def _fits(self, work: str, records: list[Any]) -> list[bool]:
-        """Return True for each record that matches the term. If the piece was killed, none matches."""
+        """Return, for each record, True if it matches the term.
+
+        If the task fails or is killed, no record matches, and all are counted in `left_out`.
+        """
         if not records:
             return []
         value = {**self._term, "records": records}

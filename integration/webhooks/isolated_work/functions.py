@@ -1,4 +1,7 @@
-"""The work of the fork server, from JSON values to JSON values. Pure, but `compare_draft` reads the clock."""
+"""The functions that run in the fork server. Pure, except that `compare_draft` reads the clock.
+
+Arguments and results are JSON values, except the compiled routes.
+"""
 
 from __future__ import annotations
 
@@ -31,14 +34,15 @@ if TYPE_CHECKING:
 
 
 def prepare(plain: dict[str, Any]) -> CompiledRoutes:
-    """Return the compiled routes of a configuration."""
+    """Return the compiled routes of a configuration from `plain_config`."""
     return CompiledRoutes.of(config_of(plain))
 
 
 def try_draft(present: CompiledRoutes, value: dict[str, Any]) -> dict[str, Any]:
-    """Return the faults of a draft, else its result for the first events of a sample or a stored delivery.
+    """Return the faults of a draft, and its results for a sample or a stored delivery.
 
-    `unreadable` is the reason if the sample cannot be parsed. `more` is the number of further events.
+    `previews` has the results for the first `most` events, none if the draft has faults. `more` is the
+    number of further events. `unreadable` is the reason if the sample cannot be parsed.
     """
     found: dict[str, Any] = {"faults": [], "previews": [], "more": 0, "unreadable": ""}
     try:
@@ -97,7 +101,7 @@ def plan_events(present: CompiledRoutes, value: dict[str, Any]) -> list[dict[str
 
 
 def search_parked(present: CompiledRoutes, value: dict[str, Any]) -> list[bool]:
-    """Return True for each parked event that matches the term, else False."""
+    """Return, for each parked event, True if it or the id of its delivery matches the term."""
     term = _term(present, value)
     return [
         delivery == term.text.lower() or _is_about(term, read_json(event))
@@ -106,7 +110,7 @@ def search_parked(present: CompiledRoutes, value: dict[str, Any]) -> list[bool]:
 
 
 def search_deliveries(present: CompiledRoutes, value: dict[str, Any]) -> list[bool]:
-    """Return True for each delivery with an event that matches the term, else False."""
+    """Return, for each delivery, True if one of its events matches the term."""
     term = _term(present, value)
     return [
         any(_is_about(term, plain_event(event)) for event in _events_of(present, delivery, body))
@@ -123,7 +127,10 @@ def _is_about(term: SearchTerm, event: Mapping[str, Any]) -> bool:
 
 
 def _events_of(present: CompiledRoutes, plain: dict[str, Any], body: str) -> tuple[Event, ...]:
-    """Return the events of a stored delivery. Empty if its source cannot read it any more."""
+    """Return the events of a stored delivery.
+
+    Return an empty tuple if its source no longer exists or can no longer read it.
+    """
     source = present.config.sources.get(plain["source"])
     if source is None:
         return ()

@@ -1,4 +1,7 @@
-"""Converts configurations, deliveries and plans to JSON values and back, for the fork server. Pure."""
+"""Convert configurations, deliveries, events and plans to JSON values and back. Pure.
+
+The values are sent to the fork server and returned by it.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ _MOMENTS: Final = ("recall_date", "requested_date", "version")
 
 
 def plain_config(config: Config) -> dict[str, Any]:
-    """Return the parts of a configuration that the work needs, without its secrets."""
+    """Return the accounts, vars, sources and routes of a configuration, with placeholders for secrets."""
     # pydantic writes "**********" for each secret.
     plain = config.model_dump(mode="json", include=_HANDED_OVER - {"vars"})
     for source in plain["sources"].values():
@@ -41,7 +44,7 @@ def plain_config(config: Config) -> dict[str, Any]:
 
 
 def config_of(plain: dict[str, Any]) -> Config:
-    """Return the configuration for the result of `plain_config`."""
+    """Return a configuration with the parts in the result of `plain_config`."""
     return Config.model_validate({**plain, "vars": _toml_of(plain["vars"])})
 
 
@@ -65,7 +68,7 @@ def _toml_of(plain: Any) -> Any:
 
 
 def plain_delivery(delivery: Delivery | StoredDelivery) -> dict[str, Any]:
-    """Return a delivery as JSON values, without its body."""
+    """Return the id, the source, the headers and the time of arrival of a delivery."""
     return {
         "id": delivery.id,
         "source": delivery.source,
@@ -75,7 +78,7 @@ def plain_delivery(delivery: Delivery | StoredDelivery) -> dict[str, Any]:
 
 
 def delivery_of(plain: dict[str, Any], body: bytes = b"") -> Delivery:
-    """Return the delivery for the result of `plain_delivery`, with `body` as its body."""
+    """Return a delivery for the result of `plain_delivery`, with `body` as its body and no URL."""
     received_at = datetime.fromisoformat(plain["received_at"])
     return Delivery(**{**plain, "received_at": received_at}, method="POST", url="", body=body)
 
@@ -106,7 +109,7 @@ def _plain_request(request: RecallRequest | CancelRequest) -> dict[str, Any]:
 
 
 def plan_from_plain(plain: dict[str, Any], event: Event, config: Config) -> EventPlan:
-    """Return a plan from `plain_plan` for its event. Times are in the account's zone."""
+    """Return a plan from `plain_plan` for its event. A recall's dates are in the account's time zone."""
     values = {name: value for name, value in plain.items() if name != "outcome"}
     if "request" in values:
         values["request"] = _request_of(values["request"], config)

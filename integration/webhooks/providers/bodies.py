@@ -1,6 +1,6 @@
 """Parse bodies into JSON values: JSON, forms, multipart forms and query strings, within `domain.limits`.
 
-Raise UnreadableError with the place and a description of the error, but no text of the body.
+An UnreadableError has a place and a description of the fault, but quotes no text of the body.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _XML_TYPE = re.compile(r"(application|text)/([a-z0-9.!#$&^_-]+\+)?xml")
 def read_body(delivery: Delivery) -> Any:
     """Return the value of a JSON or form body. Raise UnsupportedTypeError or UnreadableError.
 
-    JSON is also read if the content type is that of a form or of plain text. A form becomes a mapping of
-    texts, see `integration.mapping.forms`.
+    JSON is also read if the content type is missing, or that of plain text, or that of a URL-encoded
+    form. A form becomes a mapping, see `integration.mapping.forms`.
     """
     if delivery.content_type == MULTIPART_TYPE:
         return _form(read_parts(delivery))
@@ -44,7 +44,7 @@ def read_body(delivery: Delivery) -> Any:
 
 
 def read_query(query: str) -> dict[str, Any]:
-    """Return the parameters of a query string, in the form of `read_body`. Raise UnreadableError."""
+    """Return the parameters of a query string, as `read_body` returns a form. Raise UnreadableError."""
     return _form(fields_of(query.encode("latin-1", "replace")))
 
 

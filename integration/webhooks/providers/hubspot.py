@@ -63,11 +63,11 @@ _RECORD_TYPES = frozenset({"contact", "company", "deal", "ticket", "product", "l
 
 
 def verify(delivery: Delivery, settings: HubspotSource, now: datetime) -> str:
-    """Return the proof. Raise NotVerifiedError if HubSpot did not sign the delivery with one of the secrets.
+    """Return the proof. Raise NotVerifiedError for a wrong signature or a wrong `url_key`.
 
-    If a v3 signature is present, only v3 is checked, regardless of `signatures`, because v3 covers method,
-    URL and time. v2 does not cover the time, and v1 neither the time nor the URL. Both are accepted only if
-    they are in `signatures`.
+    If a v3 signature is present, only v3 is checked, regardless of `signatures`, because v3 covers
+    method, URL and time. v2 does not cover the time, and v1 neither the time nor the URL. Both are
+    accepted only if they are in `signatures`.
     """
     require_url_key(delivery, settings.url_key)
     if _SIGNATURE_V3.lower() in delivery.headers:
@@ -125,9 +125,9 @@ def _verify_older(delivery: Delivery, settings: HubspotSource) -> str:
 
 
 def _require_match(signature: str, expected: list[bytes], check: str, secrets: int) -> str:
-    """Return the proof with the number of the secret. Raise NotVerifiedError.
+    """Return the proof for the secret that matches. Raise NotVerifiedError if none does.
 
-    `expected` has one signature for each secret, or several such series.
+    `expected` has one signature for each of the `secrets` secrets, or several such series.
     """
     place = place_of(signature.encode(), expected)
     if place is None:
@@ -228,11 +228,12 @@ def _lookup_id(data: dict[str, Any], lookup: HubspotLookup) -> str | None:
 
 
 def acknowledge(delivery: Delivery, settings: HubspotSource, outcome: Answer | ErrorAnswer) -> Reply:
-    """Return a 202 response with ids and counts; for a custom workflow action, 200 with its `outputFields`.
+    """Return a 202 response with ids and counts, or problem details for an error.
 
-    `outputFields` has `delivery`, `recall_id` (may be empty), `outcome` (`recall`, `cancelled`, `too_late`,
-    `parked` or `ignored`) and `hs_execution_state`. For a parked event the state is `FAIL_CONTINUE`, so that
-    the history of the workflow shows the failure and the workflow continues, else `SUCCESS`.
+    For a custom workflow action, return 200 with `outputFields`: `delivery`, `recall_id` (may be empty),
+    `outcome` (`recall`, `cancelled`, `too_late`, `parked` or `ignored`) and `hs_execution_state`. For a
+    parked event the state is `FAIL_CONTINUE`, so that the history of the workflow shows the failure and
+    the workflow continues, else `SUCCESS`.
     """
     if isinstance(outcome, ErrorAnswer):
         return problem(outcome, _workflow_retry_after(delivery, outcome))
@@ -286,7 +287,10 @@ def sign(
     message_id: str,  # noqa: ARG001  (HubSpot sends no message id in a header)
     now: datetime,
 ) -> dict[str, str]:
-    """Return the headers that HubSpot would send, signed with the first secret and newest version."""
+    """Return the headers that HubSpot would send, signed with the first secret.
+
+    The version is the newest one in `signatures`.
+    """
     delivery = Delivery(
         id="", source=settings.name, method=method, url=url, headers={}, body=body, received_at=now
     )

@@ -48,7 +48,10 @@ _TEMPLATE_FAILS = (UnmappableError, ValueError, orjson.JSONEncodeError)
 
 
 def verify(delivery: Delivery, settings: JsonSource, now: datetime) -> str:
-    """Return the proof. Raise NotVerifiedError if the scheme in `verify` or the `url_key` does not match."""
+    """Return the proof. Raise NotVerifiedError if the scheme in `verify` or the `url_key` does not match.
+
+    For `body-token`, also raise UnsupportedTypeError or UnreadableError.
+    """
     require_url_key(delivery, settings.url_key)
     if not settings.secrets and settings.verify in NEEDS_SECRETS:
         raise NotVerifiedError(settings.verify, "the source has no `secrets` configured")
@@ -58,7 +61,8 @@ def verify(delivery: Delivery, settings: JsonSource, now: datetime) -> str:
 def read(delivery: Delivery, settings: JsonSource) -> tuple[Event, ...]:
     """Return the body as one event, or the events that the expression `events` selects.
 
-    Raise UnsupportedTypeError or UnreadableError.
+    With `body = "query"`, a query string is read in place of the body. Raise UnsupportedTypeError or
+    UnreadableError.
     """
     headers = Headers(delivery.headers, settings)
     if settings.body == "query" and QUERY in headers:
@@ -82,10 +86,10 @@ def read(delivery: Delivery, settings: JsonSource) -> tuple[Event, ...]:
 
 
 def _events(body: Any, settings: JsonSource) -> tuple[Sequence[Any], bool]:
-    """Return the events, and True if the body has them as a list.
+    """Return the events, and True if the expression `events` selects a list.
 
-    If `events` selects a value that is not a list, that value is the only event. An object can be mapped; any
-    other value is parked, so that the operator sees it.
+    If it selects another value, that value is the only event. If it fails, the only event is None. An
+    event that is not an object is parked, so that the operator sees it.
     """
     if settings.events is None:
         return [body], False
@@ -107,7 +111,7 @@ def _rendered_key(data: Any, variables: dict[str, Any], settings: JsonSource) ->
 
 
 def _rendered(template: str, data: Any, variables: dict[str, Any]) -> str | None:
-    """Return the text that a template renders for an event, or None if it fails."""
+    """Return the text that a template renders for an event, or None if the template fails."""
     try:
         return text(template).render(event=data, delivery=variables)
     except _TEMPLATE_FAILS:
@@ -123,8 +127,8 @@ def _message_id(delivery: Delivery, settings: JsonSource) -> str | None:
 def acknowledge(delivery: Delivery, settings: JsonSource, outcome: Answer | ErrorAnswer) -> Reply:  # noqa: ARG001  (one shape for all)
     """Return a response with ids and counts, or problem details. A 401 may have a challenge.
 
-    A success has the status `answer_status` of the source. An error after which the sender must retry has its
-    `retry_status`.
+    A success has the status `answer_status` of the source. In place of 429 and 503, an error has the
+    `retry_status` of the source if that is set.
     """
     if isinstance(outcome, Answer):
         return replace(reply(outcome), status=settings.answer_status)
@@ -146,7 +150,7 @@ def sign(  # noqa: PLR0913  (one shape for all, and the key of Ed25519)
 ) -> dict[str, str]:
     """Return the headers that the sender would send with `body`, signed with the first secret.
 
-    `private_key` signs for `ed25519`. Raise CannotSignError without one.
+    For `ed25519`, `private_key` signs; raise CannotSignError if it is None.
     """
     message = SignedMessage(body=body, id=message_id, url=url, now=now, private_key=private_key)
     return {"Content-Type": _content_type_of(body), **SCHEMES[settings.verify].sign(message, settings)}

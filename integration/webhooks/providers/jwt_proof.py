@@ -34,7 +34,8 @@ _BEARER: Final = "bearer "
 def verify_jwt(delivery: Delivery, settings: JsonSource, now: datetime) -> str:
     """Return the proof of a delivery with a valid token. Raise NotVerifiedError.
 
-    The token must have `exp`. If the source has a `public_url`, `aud` must be that URL.
+    The token must have `exp`, and must be valid at `now` (with a leeway of 60 seconds). If the source has
+    a `public_url`, `aud` must be that URL.
     """
     token = sent_token(required_header(delivery, HEADER, "jwt"))
     keys = [secret_bytes(secret) for secret in settings.secrets]
@@ -52,7 +53,10 @@ def sent_token(value: str) -> str:
 
 
 def claims_of(token: str, key: bytes) -> dict[str, Any] | None:
-    """Return the claims of a token, None if it is not signed with `key`."""
+    """Return the claims of a token, None if it is too long or not signed by HS256 with `key`.
+
+    The claims are not checked.
+    """
     if len(token) > _LONGEST:
         return None
     try:
@@ -69,7 +73,7 @@ def _require_claims(claims: dict[str, Any], settings: JsonSource, now: datetime)
     try:
         registry.validate(claims)
     except JoseError as error:
-        # The text of the error names the claim only.
+        # The code of the error, such as invalid_claim, has no text of the token.
         raise NotVerifiedError("jwt", f"the token is not valid: {error.error}") from None
 
 

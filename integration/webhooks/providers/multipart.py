@@ -1,6 +1,7 @@
 """Read the text fields of `multipart/form-data` (RFC 7578). Files are ignored. Pure.
 
-werkzeug's decoder finds the parts. It also accepts the single line ends CR and LF of some senders.
+werkzeug's decoder finds the parts. It also accepts CR alone and LF alone as line ends, as some senders
+write them.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ MULTIPART_TYPE = "multipart/form-data"
 class _Decoder(MultipartDecoder):
     """A decoder that rejects parts with long headers, which werkzeug parses in quadratic time.
 
-    A file's name may be in any charset.
+    Bytes of the headers that are not UTF-8 are replaced, so that a file's name in another charset is no
+    error.
     """
 
     def _parse_headers(self, data: bytes | bytearray) -> Headers:
@@ -39,10 +41,10 @@ class _Decoder(MultipartDecoder):
 
 
 def read_parts(delivery: Delivery) -> list[tuple[str, str]]:
-    """Return the pairs of name and value of the text fields, in their order.
+    """Return the pairs of name and value of the text fields, in the order of the body.
 
-    Raise UnreadableError for more than MAX_FIELDS parts, for a body without its last boundary, and for text
-    that is not in its charset.
+    Raise UnreadableError for more than MAX_FIELDS parts, for a part with long headers, for a missing
+    boundary or last boundary, and for text that is not in its charset.
     """
     fields = []
     for part, content in _parts(delivery):

@@ -1,6 +1,6 @@
 """Responses for most senders: a result as JSON, an error as problem details (RFC 9457).
 
-A response contains neither the failed check nor received data.
+A response to a delivery contains neither the failed check nor text of the body.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def problem(error: ErrorAnswer, headers: Mapping[str, str] | None = None) -> Rep
 
 
 def retry_after(error: ErrorAnswer) -> dict[str, str]:
-    """Return the header `Retry-After` in seconds (RFC 9110). Empty if the error has no time."""
+    """Return the header `Retry-After` in seconds (RFC 9110), an empty dict if the error has no time."""
     if error.retry_after_seconds is None:
         return {}
     return {"Retry-After": str(error.retry_after_seconds)}

@@ -100,7 +100,7 @@ def _organization_id(message: Element) -> str:
 
 
 def organization_of(delivery: Delivery) -> str:
-    """Return the OrganizationId of a message, or an empty text.
+    """Return the OrganizationId of a message, or an empty text if the message has none.
 
     Raise UnsupportedTypeError or UnreadableError.
     """
@@ -165,7 +165,7 @@ def sign(
 def stored_body(delivery: Delivery, settings: SalesforceSource) -> bytes:  # noqa: ARG001  (one shape for all sources)
     """Return the body without the SessionId, written from the parsed XML.
 
-    `read` returns the same events for it. Return an empty body if the XML cannot be parsed.
+    Return an empty body if the XML cannot be parsed.
     """
     try:
         return write_xml(read_xml(delivery.body, _CREDENTIALS, _charset(delivery)), _charset(delivery))

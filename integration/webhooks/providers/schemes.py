@@ -1,7 +1,7 @@
 """The verification schemes of `json` sources, each with a function to verify and one to sign. Pure.
 
-`SCHEMES` maps the values of `verify` in the configuration to the schemes. Only `body-token` parses the body.
-Messages contain no secrets and no digests.
+`SCHEMES` maps the values of `verify` in the configuration to the schemes. Only `body-token` parses the
+body. Errors contain no secrets and no digests.
 """
 
 from __future__ import annotations
@@ -58,9 +58,10 @@ _STANDARD_NAMES = ("webhook", "svix")
 class Scheme:
     """The functions of a scheme.
 
-    `verify` returns the proof or raises NotVerifiedError. `sign` returns the headers for the first secret.
-    `id_header` returns the header with the sender's message id, or None. If the scheme signs headers, the id
-    must be signed, because anybody who has captured a delivery can change a header that is not.
+    `verify` returns the proof or raises NotVerifiedError. `sign` returns the headers that the sender
+    would send. `id_header` returns the header with the sender's message id, or None. If the scheme signs
+    headers, the id must be signed, because anybody who has captured a delivery can change a header that
+    is not.
     """
 
     verify: Callable[[Delivery, JsonSource, datetime], str]
@@ -72,10 +73,11 @@ class Scheme:
 
 
 def standard_key(secret: SecretStr) -> bytes:
-    """Return the key of a Standard Webhooks secret. An empty key matches no signature.
+    """Return the key of a Standard Webhooks secret.
 
-    By the specification, a secret is `whsec_` and base64. The libraries also accept base64 without the prefix
-    or the padding. A text without the prefix that is not base64 is itself the key.
+    By the specification, a secret is `whsec_` and base64. The libraries also accept base64 without the
+    prefix or the padding. The key of any other text is the text itself, but with the prefix the key is
+    empty, and the verification rejects it.
     """
     return _standard_key(secret.get_secret_value().strip())
 
@@ -109,7 +111,11 @@ def _standard_signatures(header: str) -> list[bytes]:
 
 
 def standard_header_names(delivery: Delivery) -> tuple[str, str, str]:
-    """Return the names of the headers with id, timestamp and signature that this sender uses."""
+    """Return the names of the headers with id, timestamp and signature.
+
+    They begin with `svix` if the delivery has the header `svix-id` and no `webhook-id`, else with
+    `webhook`.
+    """
     sent = next((name for name in _STANDARD_NAMES if f"{name}-id" in delivery.headers), "webhook")
     return f"{sent}-id", f"{sent}-timestamp", f"{sent}-signature"
 
@@ -150,7 +156,7 @@ def _sign_standard(message: SignedMessage, settings: JsonSource) -> dict[str, st
 
 
 def standard_headers(message: SignedMessage, secret: SecretStr) -> dict[str, str]:
-    """Return the headers of Standard Webhooks for a message, signed with the secret."""
+    """Return the headers of Standard Webhooks for a message, signed with `secret`."""
     timestamp = str(int(message.now.timestamp()))
     digest = _standard_digest(standard_key(secret), message.id, timestamp, message.body)
     return {
@@ -229,7 +235,7 @@ def _verify_query_key(delivery: Delivery, settings: JsonSource, now: datetime) -
 def query_key(delivery: Delivery, settings: JsonSource) -> str:
     """Return the value of the query parameter `param`.
 
-    Raise NotVerifiedError if it is missing, empty or repeated.
+    Raise NotVerifiedError if it is missing, empty or repeated, or if the query has too many parameters.
     """
     query = urlsplit(delivery.url).query
     if query.count("&") >= _MOST_PARAMETERS:
@@ -252,7 +258,8 @@ _NOT_IN_BODY = "the template `token` finds no token in the body; compare it with
 def body_token(delivery: Delivery, settings: JsonSource) -> str:
     """Return the text that the template `token` renders for the body.
 
-    Raise NotVerifiedError if the body has no such text, or if the source has no `token`.
+    Raise NotVerifiedError if the body has no such text, or if the source has no `token`. Raise
+    UnsupportedTypeError or UnreadableError if the body cannot be parsed.
     """
     if settings.token is None:
         raise NotVerifiedError("body-token", "the source has no `token` configured")
@@ -263,9 +270,10 @@ def body_token(delivery: Delivery, settings: JsonSource) -> str:
 
 
 def without_tokens(body: bytes, settings: JsonSource) -> bytes:
-    """Return a body with "*" in place of each configured secret, for events and for the store.
+    """Return a body with "*" in place of each configured secret of `body-token`.
 
-    The secrets of `body-token` are ASCII, so only the wide charsets need a search of their own.
+    For another scheme, return the body unchanged. The secrets of `body-token` are ASCII, so WIDE_CHARSETS
+    cover all charsets.
     """
     if settings.verify != "body-token":
         return body

@@ -1,8 +1,9 @@
 """The verification schemes `hmac` and `ed25519`: a signature in one header over a configured text. Pure.
 
-The keys of the source describe the sender: `header`, `encoding`, `prefix`, `signed`, `timestamp`,
-`message_id`. Many senders differ only in these: GitHub and Meta (`X-Hub-Signature-256: sha256=…`), Calendly
-and Stripe (`t=…,v1=…`), Slack (`v0:{timestamp}:{body}`), Zendesk (base64 of `{timestamp}{body}`).
+The settings of the source describe the sender: `header`, `encoding`, `prefix`, `signed`, `timestamp`,
+`message_id`. Many senders differ only in these: GitHub and Meta (`X-Hub-Signature-256: sha256=…`),
+Calendly and Stripe (`t=…,v1=…`), Slack (`v0:{timestamp}:{body}`), Zendesk (base64 of
+`{timestamp}{body}`).
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class SignedMessage:
 
 @dataclass(frozen=True, slots=True)
 class SentSignature:
-    """The signatures of a delivery without their prefix, and its timestamp, empty if there is none."""
+    """The signatures of a delivery without their prefix, and the timestamp, "" if none is configured."""
 
     texts: tuple[str, ...]
     timestamp: str
@@ -76,7 +77,10 @@ def header_of(settings: JsonSource, check: str) -> str:
 
 
 def sent_signature(delivery: Delivery, settings: JsonSource) -> SentSignature:
-    """Return the signatures and the timestamp of a delivery. Raise NotVerifiedError if one is missing."""
+    """Return the signatures and the timestamp of a delivery.
+
+    Raise NotVerifiedError if a header is missing or does not have the configured form.
+    """
     check = settings.verify
     value = required_header(delivery, header_of(settings, check), check)
     if settings.timestamp in IN_THE_HEADER:
@@ -89,9 +93,10 @@ def sent_signature(delivery: Delivery, settings: JsonSource) -> SentSignature:
 
 
 def _listed(value: str, stamp: str, settings: JsonSource) -> SentSignature:
-    """Return the parts of a header of the form `t=…,v1=…`. Raise NotVerifiedError.
+    """Return the parts of a header of the form `t=…,v1=…`.
 
-    During a rotation the header may have several signatures.
+    During a rotation the header may have several signatures. Raise NotVerifiedError unless it has one
+    timestamp and 1 to _MOST_SIGNATURES signatures.
     """
     parts = [part.strip() for part in value.split(",")]
     stamps = [part.removeprefix(stamp) for part in parts if part.startswith(stamp)]
@@ -111,7 +116,7 @@ def _listed(value: str, stamp: str, settings: JsonSource) -> SentSignature:
 def content_of(delivery: Delivery, settings: JsonSource, timestamp: str) -> bytes:
     """Return the bytes that the sender signed.
 
-    Raise NotVerifiedError if a header is missing or the bytes are ambiguous.
+    Raise NotVerifiedError if the header with the message id is missing or the bytes are ambiguous.
     """
     message_id = (
         "" if settings.message_id is None else required_header(delivery, settings.message_id, settings.verify)
@@ -144,7 +149,7 @@ def _content(delivery: Delivery, settings: JsonSource, now: datetime) -> tuple[S
 
 
 def hmac_text(settings: JsonSource, key: bytes, content: bytes) -> str:
-    """Return the HMAC of a text, in the source's encoding."""
+    """Return the HMAC of `content`, in the source's encoding."""
     digest = hmac.digest(key, content, settings.algorithm)
     return digest.hex() if settings.encoding == "hex" else base64.b64encode(digest).decode()
 
@@ -206,7 +211,7 @@ def verify_ed25519(delivery: Delivery, settings: JsonSource, now: datetime) -> s
 
 
 def is_ed25519(key: str, text: str, encoding: str, content: bytes) -> bool:
-    """Return True if `text` is the signature of `content` by the owner of a public key."""
+    """Return True if `text` is a valid signature of `content` for the public key `key`."""
     try:
         signature = bytes.fromhex(text) if encoding == "hex" else base64.b64decode(text, validate=True)
         read_public_key(key).verify(signature, content)

@@ -1,7 +1,7 @@
-"""SOAP 1.1 for outbound messages: a bounded XML parser, and the two responses.
+"""SOAP 1.1 for outbound messages: a bounded XML parser, the acknowledgement and the fault.
 
-The parser accepts documents within `domain.limits`, without DTD and entities, and uses no network. Elements
-with credentials are emptied during parsing, so the tree contains no credential.
+The parser accepts documents within `domain.limits`, without DTD and entities, and uses no network.
+Elements with credentials are emptied during parsing, so the tree contains no credential.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 class _BoundedBuilder(TreeBuilder):
     """A tree builder that enforces `domain.limits`.
 
-    It drops the content of elements with the given local names.
+    It drops the content and the attributes of elements with the given local names.
     """
 
     def __init__(self, emptied: frozenset[str]) -> None:
@@ -85,10 +85,10 @@ def _require_short(what: str, name: str) -> None:
 
 
 def read_xml(body: bytes, emptied: frozenset[str], charset: str = "utf-8") -> Element:
-    """Return the root element of an XML document. Elements with a local name in `emptied` have no content.
+    """Return the root element of an XML document. Elements with a local name in `emptied` are empty.
 
-    Raise UnreadableError if the document is not in its charset, is not well-formed, exceeds a limit, or has a
-    DTD or an entity.
+    Raise UnreadableError if the document is not in its charset, is not well-formed, exceeds a limit, or
+    has a DTD or an entity.
     """
     # The encoding in the XML declaration is overridden.
     parser = DefusedXMLParser(target=_BoundedBuilder(emptied), encoding="utf-8", forbid_dtd=True)
@@ -106,7 +106,7 @@ def read_xml(body: bytes, emptied: frozenset[str], charset: str = "utf-8") -> El
 
 
 def write_xml(root: Element, charset: str) -> bytes:
-    """Return the tree as XML in a charset. Parsing it again returns the same tree."""
+    """Return the tree as XML in a charset. Other characters are written as character references."""
     written: str = tostring(root, encoding="unicode")
     return written.encode(charset, "xmlcharrefreplace")
 
