@@ -10,7 +10,7 @@ How to add a page
 
        @role("operator")                              # or "admin"
        def retry_recall(services: Services, recall_id: str) -> ResponseReturnValue:
-           services.recalls.retry(recall_id, …)                   # `error_pages` renders what this raises
+           services.recalls.retry(recall_id, …)                   # errors are shown by `error_pages`
            flash_message(_("Queued again."))                    # shown at the top of the next page
            return back_to(url_for("dashboard.recall", recall_id=recall_id))
 
@@ -26,8 +26,9 @@ How to add a page
 3. Add a template: `{% extends layout %}`, `{% import "ui.html" as ui with context %}`, and the blocks `title`
    and `content`. `ui.html` has macros for states, tiles, tables, timelines, plots, filters, the pager, masked
    values and confirm buttons. A browser gets the whole frame, htmx only the content.
-4. Wrap live content in `{% call ui.live("found") %}…{% endcall %}`. It is fetched again from the page's own
-   address every few seconds while the tab is visible. Elements with an `id` keep their focus and state.
+4. Wrap live content in `{% call ui.live("found") %}…{% endcall %}`. The content is fetched again from the
+   address of the page every few seconds while the tab is visible. Elements with an `id` keep their focus
+   and state.
 5. Write texts in English: `{{ _("…") }}` in templates, `gettext as _` in Python. Spanish is in
    `translations/es/*.po`; `.ci/translations.py`, in `make check`, reports missing and unused entries.
 6. Mask customer data with `{{ ui.hidden(text, reveal_url) }}`. The view at that address is

@@ -1,4 +1,4 @@
-"""The client address of a request, and checks of paths."""
+"""The client's IP address of a request, and checks of paths."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 def client_address(settings: DashboardSettings) -> str:
     """Return the client's IP address, or "" if it is unknown.
 
-    Of `X-Forwarded-For`, only the last `settings.proxies` entries are trusted, because a client can send
-    any value. With too few entries the peer address of the connection is returned.
+    With n = `settings.proxies` above 0, the n-th entry of `X-Forwarded-For` from the end is returned.
+    Earlier entries are ignored, because a client can send any value. With 0, or fewer than n entries, the
+    peer address of the connection is returned.
     """
     seen = [each.strip() for each in request.headers.get("X-Forwarded-For", "").split(",") if each.strip()]
     if settings.proxies and len(seen) >= settings.proxies:
@@ -24,7 +25,10 @@ def client_address(settings: DashboardSettings) -> str:
 
 
 def local_address(text: str | None) -> str:
-    """Return `text` if it is a path of the dashboard, otherwise `/`. This prevents open redirects."""
+    """Return `text` if it is a path of the dashboard, with or without a query, else `/`.
+
+    This prevents open redirects.
+    """
     if not text or not text.startswith("/") or text.startswith(("//", "/\\")) or not text.isprintable():
         return "/"
     parts = urlsplit(text)
@@ -37,5 +41,5 @@ _NOT_OURS: Final = ("/v1", "/hooks", "/static", "/healthz", "/readyz", "/metrics
 
 
 def is_ours(path: str) -> bool:
-    """Return True if a path belongs to the dashboard, and not to the API, the receiver or a probe."""
+    """Return True unless a path is one of static files, the API, the receiver, metrics or a probe."""
     return not any(path == each or path.startswith(f"{each}/") for each in _NOT_OURS)

@@ -1,4 +1,4 @@
-"""URLs of static files. Each contains a digest of the file's content, so browsers may cache it forever."""
+"""URLs of static files. Each has a digest of the file's content, so a browser may cache the file."""
 
 from __future__ import annotations
 

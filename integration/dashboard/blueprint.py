@@ -1,4 +1,4 @@
-"""Composes the dashboard: configuration, access checks, views and error pages."""
+"""Composition of the dashboard: configuration, access checks, views and error pages."""
 
 from __future__ import annotations
 
@@ -90,8 +90,8 @@ def install(
 ) -> None:
     """Add the dashboard to an application.
 
-    `rates` counts sign-in attempts, searches and exports. `access` replaces the session check; tests use it.
-    `receiver_url` is the base URL of the receiver; None if it has the dashboard's address.
+    `rates` limits sign-in attempts, searches and exports. `access` replaces the session check in tests.
+    `receiver_url` is the base URL of the receiver; None if the receiver has the dashboard's address.
     """
     session_access = SessionAccess(services)
     access = access or session_access
@@ -166,7 +166,7 @@ def _guard(app: Flask, blueprint: Blueprint, access: Access, services: Services)
 
 
 def _frame() -> dict[str, Any]:
-    """Return the variables that every template may use."""
+    """Return the variables of the request for all templates."""
     person = g.get("person")
     return {
         "person": person,
@@ -177,7 +177,7 @@ def _frame() -> dict[str, Any]:
 
 
 def _csrf_token() -> str:
-    """Return the CSRF token, or "" while the cookie key cannot be read, so that error pages still render."""
+    """Return the CSRF token, or "" for a request without a session, such as an error page may have."""
     return "" if isinstance(session, NullSession) else str(generate_csrf())
 
 

@@ -1,6 +1,6 @@
-"""Error pages. They say what happened, whether data was lost, and what to do, without secrets.
+"""Error pages: what happened and what to do. They contain no exception texts and no secrets.
 
-For htmx only the text is returned; it is shown at the top of the current page.
+For htmx only the text is returned, and is shown at the top of the current page.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ if TYPE_CHECKING:
 
 
 def install(app: Flask, blueprint: Blueprint, access: Access) -> None:
-    """Handle the errors of the dashboard's views, and 404 for browsers outside any blueprint."""
+    """Register the error pages of dashboard views, and the page for unknown paths.
+
+    An unknown path gets that page if it is the dashboard's and the client accepts HTML.
+    """
     for kind, answer in _ANSWERS.items():
         blueprint.register_error_handler(kind, answer)
     default_handler = app.error_handler_spec[None][None][HTTPException]

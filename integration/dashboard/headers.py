@@ -18,7 +18,7 @@ _YEAR_SECONDS: Final = 31_536_000
 
 
 def set_security_headers(response: Response) -> Response:
-    """Set the headers of a page or static file. Return the response."""
+    """Set the security and cache headers of a page or static file. Return the response."""
     headers = response.headers
     headers["Content-Security-Policy"] = CONTENT_POLICY
     headers["X-Frame-Options"] = "DENY"

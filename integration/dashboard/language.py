@@ -1,7 +1,7 @@
-"""The dashboard's language: from the language cookie, else from `Accept-Language`.
+"""The dashboard's language: from the language cookie, else from `Accept-Language`, else English.
 
-Templates are in English. `translations/LANGUAGE` has one `.po` file per area; `grep` for the English
-text finds the right one. The catalogues are compiled on first use.
+Texts in templates and code are in English. `translations/LANGUAGE` has one `.po` file per area. The
+catalogue of a language is compiled on first use.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def install(app: Flask) -> None:
 
 
 def language() -> str:
-    """Return the language code of the current request."""
+    """Return the language of the current request: a key of LANGUAGES."""
     chosen = request.cookies.get(COOKIE, "")
     if chosen in LANGUAGES:
         return chosen
@@ -48,7 +48,7 @@ def language() -> str:
 def switched() -> Response | None:
     """Store the language of `?language=…` in a cookie and redirect to the same page.
 
-    Return None if the request does not ask for a known language.
+    Return None for other methods than GET, unknown addresses, and a missing or unknown language.
     """
     code = request.args.get("language")
     if code not in LANGUAGES or request.method != "GET" or request.endpoint is None:
@@ -62,7 +62,7 @@ def switched() -> Response | None:
 
 
 class _Catalogues(Domain):  # type: ignore[misc]
-    """Returns the catalogue of the current language."""
+    """The translation domain of the dashboard. It compiles the `.po` files itself."""
 
     def get_translations(self) -> Translations:
         return translations(str(get_locale() or "en"))
@@ -83,6 +83,6 @@ def translations(name: str) -> Translations:
 
 
 def catalogue(path: Path) -> Catalog:
-    """Read one .po file."""
+    """Return the messages of a `.po` file. Its folder is named after the language."""
     with path.open("rb") as file:
         return read_po(file, locale=path.parent.name, abort_invalid=True)

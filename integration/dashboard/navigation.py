@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class NavigationEntry:
     """A navigation entry.
 
-    `page` is the name of its view and icon. A phone shows only `main` entries at first.
+    `page` is the name of the view and of the icon. `least` is the lowest role that sees the entry. A
+    phone shows the `main` entries; the others are in a menu.
     """
 
     page: str
@@ -44,7 +45,7 @@ ENTRIES = (
 
 
 def entries_for(person: SignedInUser | None) -> tuple[NavigationEntry, ...]:
-    """Return the entries that a user may see; none if nobody is signed in."""
+    """Return the entries of registered views that a user may see; () if nobody is signed in."""
     if person is None:
         return ()
     views = current_app.view_functions

@@ -1,7 +1,8 @@
 """Sessions of the dashboard. Each request checks them against the current configuration.
 
-A session ends when it is idle or open for too long, on sign-out, and when its user is removed or gets
-another password or role. Automatic refreshes of a page do not count as activity.
+A session ends on sign-out, and when it is idle or open for too long. It also ends when its user is
+removed or gets another password or role, or when `[oidc]` names another provider or other roles.
+Automatic refreshes of a page do not count as activity.
 """
 
 from __future__ import annotations
@@ -30,13 +31,17 @@ _KEEP_EVERY: Final = timedelta(seconds=60)
 
 
 class SessionAccess:
-    """Reads, opens and ends the session of the current request."""
+    """Access to the session of the current request: read, open and end."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
     def present(self) -> SignedInUser | None:
-        """Return the signed-in user, or None. Raise StoreAwayError."""
+        """Return the signed-in user, or None. A session that is no longer valid is ended.
+
+        Requests other than automatic refreshes restart the idle time, at most about once a minute. Raise
+        StoreAwayError.
+        """
         token = _token()
         stored = self._services.sessions.read(token) if token else None
         if stored is None:
@@ -52,7 +57,10 @@ class SessionAccess:
         return person
 
     def redirect_to_sign_in(self) -> ResponseReturnValue:
-        """Redirect to the sign-in page. Without configured users, explain how to create one."""
+        """Return a redirect to the sign-in page, for htmx as the header `HX-Redirect`.
+
+        Without users and provider, return the page that explains how to create a user.
+        """
         if not self._services.config.can_sign_in:
             return page("no_users.html")
         if is_htmx_request():
@@ -65,13 +73,20 @@ class SessionAccess:
         return redirect(url_for("dashboard.sign_in", next=asked_for), 303)
 
     def admit(self, name: str, *, role: str, mark: str) -> None:
-        """Open a session for an authenticated user. Raise StoreAwayError."""
+        """End the current session and open one for an authenticated user. Raise StoreAwayError.
+
+        `role` is the role from the provider, or "" for a user of the configuration. `mark` is
+        `provider_fingerprint` or `user_fingerprint`.
+        """
         self.leave()
         idle = _idle(self._services.config.dashboard)
         session[_IN_COOKIE] = self._services.sessions.open(name=name, role=role, mark=mark, idle=idle)
 
     def leave(self) -> None:
-        """End the session in the store, which invalidates every copy of its cookie, and clear the cookie."""
+        """End the session in the store and clear the cookie. Copies of the cookie are then invalid.
+
+        Raise StoreAwayError.
+        """
         token = _token()
         if token:
             self._services.sessions.end(token)
@@ -84,7 +99,7 @@ def _token() -> str:
 
 
 def person_of(kept: DashboardSession, config: Config) -> SignedInUser | None:
-    """Return the user of a session, or None if its user or provider has changed in the configuration."""
+    """Return the user of a session; None if the user or provider has changed since the sign-in."""
     if kept.role:
         valid = config.oidc is not None and kept.mark == provider_fingerprint(config.oidc)
         return SignedInUser(kept.name, Role(kept.role)) if valid else None
@@ -94,12 +109,12 @@ def person_of(kept: DashboardSession, config: Config) -> SignedInUser | None:
 
 
 def user_fingerprint(user: User) -> str:
-    """Return a digest that changes with the user's password or role."""
+    """Return a digest that changes with the user's password hash or role."""
     return _mark(user.password.get_secret_value(), user.role)
 
 
 def provider_fingerprint(oidc: Oidc) -> str:
-    """Return a digest that changes with the identity provider or its mapping of groups to roles."""
+    """Return a digest that changes with the issuer, client id, role claim or roles of `[oidc]`."""
     roles = orjson.dumps(oidc.roles, option=orjson.OPT_SORT_KEYS).decode()
     return _mark(oidc.issuer, oidc.client_id, oidc.role_claim, roles)
 

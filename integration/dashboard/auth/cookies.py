@@ -1,7 +1,7 @@
-"""The signed session cookie of the dashboard. It carries flash messages and the CSRF token.
+"""The signed session cookie of the dashboard, with the session token, the CSRF token and flash messages.
 
-Its key is random and kept in the store: all web processes share it, and it needs no setting. Requests for
-the receiver and the API open no session.
+The key of the cookie is random and kept in the store, so all web processes share it and no setting is
+needed. Requests for the receiver, the API and the probes open no session.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ _KEY_SECONDS: Final = 10.0
 
 
 class StoredKeySessions(SecureCookieSessionInterface):
-    """Flask's cookie sessions, with the key read from the store. There is no session while the store is away.
+    """Flask's cookie sessions, with the key read from the store.
 
-    `read_key` returns the key and raises StoreAwayError. It is read again every 10 seconds, because a store
-    that was emptied or restored has another key.
+    `read_key` returns the key and raises StoreAwayError. A key is used for 10 seconds and then read
+    again, because a store that was emptied or restored has another key. If the read fails, no session is
+    opened.
     """
 
     def __init__(self, read_key: Callable[[], bytes]) -> None:
@@ -38,7 +39,7 @@ class StoredKeySessions(SecureCookieSessionInterface):
         self._read_at = -_KEY_SECONDS
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        """Open the session of a dashboard request; None for other paths and while the store is away."""
+        """Return the session of a dashboard request; None for other paths or without a key."""
         if not is_ours(request.path):
             return None
         try:
@@ -48,7 +49,7 @@ class StoredKeySessions(SecureCookieSessionInterface):
         return super().open_session(app, request)
 
     def get_cookie_secure(self, app: Flask) -> bool:
-        """Return True if the request came by https, so that the cookie is marked `Secure`."""
+        """Return True if the cookie is `Secure`: for a request by https, or by the setting of Flask."""
         return super().get_cookie_secure(app) or by_https()
 
     def _take_key(self, app: Flask) -> None:
@@ -61,7 +62,7 @@ class StoredKeySessions(SecureCookieSessionInterface):
 def by_https() -> bool:
     """Return True if the browser connected by https, according to `X-Forwarded-Proto` or the connection.
 
-    A client that forges the header only receives a cookie that its browser does not send back.
+    A client that forges the header only gets a `Secure` cookie, which a browser does not send over http.
     """
     forwarded = current.headers.get("X-Forwarded-Proto", "").split(",")[0].strip()
     return current.is_secure or forwarded == "https"

@@ -1,7 +1,7 @@
 """Sign-in with an OpenID Connect provider. The provider's groups map to roles.
 
-Authlib implements the protocol. Names of the provider are shown as `oidc:NAME`, to keep them apart from
-users of the configuration. A user without a mapped group is rejected.
+Authlib implements the protocol. Users of the provider are named `oidc:NAME`, which distinguishes them
+from users of the configuration. A user without a mapped group is rejected.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Provider:
         self._made: tuple[Oidc, _Client] | None = None
 
     def views(self) -> tuple[tuple[str, Callable[..., ResponseReturnValue]], ...]:
-        """Return pairs of address and view."""
+        """Return pairs of `METHOD /path` and view."""
 
         @anybody
         def sign_in_elsewhere(services: Services) -> ResponseReturnValue:
@@ -120,7 +120,7 @@ class Provider:
         return redirect(wanted, 303)
 
     def _client(self, oidc: Oidc) -> _Client:
-        """Return the Authlib client of the current configuration. It caches the provider's metadata."""
+        """Return the Authlib client for these settings. The client caches the provider's metadata."""
         if self._made is None or self._made[0] is not oidc:
             self._made = oidc, _client_of(oidc)
         return self._made[1]
@@ -140,9 +140,9 @@ class _Session(OAuth2Client, DeadlineClient):  # type: ignore[misc]  # Authlib h
         return httpx.BasicAuth(self.client_id, self.client_secret)
 
     def request(self, *args: Any, withhold_token: bool = True, **options: Any) -> httpx.Response:  # noqa: ARG002  (Authlib's)
-        """Send a request without an access token; none of our requests needs one.
+        """Send a request without an access token: the metadata, key and token endpoints need none.
 
-        Raise UnreadableError for an answer that is not JSON within the limits.
+        Raise httpx.HTTPError, or UnreadableError for an answer that is not JSON within the limits.
         """
         answer = DeadlineClient.request(self, *args, **options)
         read_json(answer.content)
@@ -163,7 +163,11 @@ class _Client(OAuth2Mixin, OpenIDMixin, BaseApp):  # type: ignore[misc]  # Authl
         return authorization["url"]
 
     def claims(self) -> Mapping[str, Any]:
-        """Return the claims of the ID token after the redirect. Raise OAuthError or JoseError."""
+        """Return the claims of the ID token after the redirect.
+
+        Raise OAuthError or JoseError for a response that is not valid, and one of `_UNUSABLE_ANSWERS` if
+        the provider cannot be reached or sends an unusable answer.
+        """
         if "error" in request.args:
             raise OAuthError(error=request.args["error"])
         state = request.args.get("state")
@@ -189,20 +193,23 @@ def _client_of(oidc: Oidc) -> _Client:
 
 
 def _require_issuer(client: _Client, oidc: Oidc) -> None:
-    """Raise ValueError if the metadata names another issuer (OpenID Connect Discovery, 4.3)."""
+    """Raise ValueError if the metadata has another issuer or none (OpenID Connect Discovery, 4.3)."""
     issuer = str(client.load_server_metadata().get("issuer", ""))
     if issuer.rstrip("/") != oidc.issuer.rstrip("/"):
         raise ValueError("the issuer in the provider's metadata differs from `issuer` in [oidc]")
 
 
 def name_of(claims: Mapping[str, Any], oidc: Oidc) -> str:
-    """Return `oidc:` and the user's name: the claim set in `name_claim`, else `sub`."""
+    """Return `oidc:` and the user's name: the claim set in `name_claim`, else `sub`.
+
+    White space and characters that cannot be printed are left out. The name has at most 100 characters.
+    """
     name = str(claims.get(oidc.name_claim) or claims.get("sub") or "")
     return "oidc:" + "".join(c for c in name if c.isprintable() and not c.isspace())[:_LONGEST_NAME]
 
 
 def role_of(claims: Mapping[str, Any], oidc: Oidc) -> Role | None:
-    """Return the highest role of a user's groups, or None if no group has one."""
+    """Return the highest role of a user's groups, or None if no group has a role."""
     value = claims.get(oidc.role_claim)
     groups = value if isinstance(value, list) else [value]
     roles = [Role(oidc.roles[group]) for group in groups if isinstance(group, str) and group in oidc.roles]

@@ -1,6 +1,6 @@
 """Roles of the dashboard, and the decorators that set a view's required role.
 
-The blueprint enforces the role and rejects a view that has none.
+The blueprint enforces the role, and fails at startup for a view without one of the decorators.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Access(Protocol):
         """Return the user, or None if nobody is signed in. Raise StoreAwayError."""
 
     def redirect_to_sign_in(self) -> ResponseReturnValue:
-        """Return the response for a user who is not signed in: the sign-in page, or how to create a user."""
+        """Return a redirect to the sign-in page, or a page on how to create the first user."""
 
 
 class ForbiddenError(Exception):
@@ -39,17 +39,17 @@ class ForbiddenError(Exception):
 
 
 def signed_in(view: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Allow a view for every signed-in user."""
+    """Mark a view for signed-in users of any role."""
     return role(Role.VIEWER)(view)
 
 
 def role(least: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
-    """Allow a view for this role and higher ones, as in `@role("operator")`."""
+    """Mark a view for the role `least` and higher roles, as in `@role("operator")`."""
     return _mark(Role(least))
 
 
 def anybody(view: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Allow a view without sign-in."""
+    """Mark a view that requires no sign-in."""
     return _mark(_ANYBODY)(view)
 
 

@@ -1,6 +1,6 @@
 """Sign-in with name and password, and sign-out.
 
-An unknown name and a wrong password get the same response after the same time.
+An unknown name and a wrong password get the same response after about the same time.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class SignIn:
         self._provider = Provider(people)
 
     def views(self) -> tuple[tuple[str, Callable[..., ResponseReturnValue]], ...]:
-        """Return pairs of address and view."""
+        """Return pairs of `METHOD /path` and view."""
 
         @anybody
         def sign_in(services: Services) -> ResponseReturnValue:
@@ -118,7 +118,10 @@ class SignIn:
 def form(
     services: Services, status: int = 200, words: str = "", retry_after_seconds: int | None = None
 ) -> ResponseReturnValue:
-    """Return the sign-in page, with an error message in `words`."""
+    """Return the sign-in page. `words` is an error message, or "" for none.
+
+    `retry_after_seconds` is sent as the header `Retry-After`.
+    """
     wanted = request.form.get("next") or request.args.get("next")
     answer = page(
         "signin.html",

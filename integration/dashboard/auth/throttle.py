@@ -1,7 +1,7 @@
-"""Rate limits for sign-in attempts: per name, per address and in total, counted in the store.
+"""Rate limits for sign-in attempts: by name, by network, by both and in total, counted in the store.
 
-The limits do not depend on whether a name exists. Names and addresses are stored as digests. The limit on
-the total also limits the number of keys in the store.
+The limits do not depend on whether a name exists. Names and networks are stored as digests. The total
+is checked before the name, which limits the number of keys of names in the store.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ class RateStore(Protocol):
     """Protocol of a counter that all processes share, such as `integration.web.rate_limit.RateLimit`."""
 
     def over(self, name: str, per_minute: int) -> int | None:
-        """Count one event. Return the seconds to wait if it exceeds the limit, else None.
+        """Count one event of `name`. Return None if it is within the limit, else the seconds to wait.
 
         Raise StoreAwayError.
         """
 
 
 class Throttle:
-    """Limits sign-in attempts by name, by network and in total."""
+    """Limits for sign-in attempts. Each attempt is counted against every limit until one is exceeded."""
 
     def __init__(self, rates: RateStore) -> None:
         self._rates = rates
 
     def wait(self, name: str, address: str) -> int | None:
-        """Count an attempt. Return the seconds to wait if it exceeds a limit, else None.
+        """Count an attempt. Return None if it is within all limits, else the seconds to wait.
 
         Raise StoreAwayError.
         """
@@ -50,7 +50,10 @@ class Throttle:
         return None
 
     def may_note(self) -> bool:
-        """Return True if a failed attempt may be written to the audit log; there is a limit per minute."""
+        """Count an audit entry about a failed attempt. Return True if it may be written.
+
+        At most NOTED_A_MINUTE entries are written in a minute. Raise StoreAwayError.
+        """
         return self._rates.over("sign-in:noted", NOTED_A_MINUTE) is None
 
 
@@ -62,7 +65,7 @@ def _limits(name: str, network: str) -> Iterator[tuple[str, int]]:
 
 
 def _network(address: str) -> str:
-    """Return the network of an address: the address itself for IPv4, its /64 for IPv6."""
+    """Return the /64 network of an IPv6 address. Return any other text unchanged."""
     with suppress(ValueError):
         ip = ipaddress.ip_address(address.partition("%")[0])
         if ip.version == 6:  # noqa: PLR2004

@@ -1,4 +1,4 @@
-"""Heat maps of planned recalls: rows of 24 hours in one time zone. Pure: `now` is a parameter."""
+"""Heat maps of queued and accepted recalls: rows of 24 hours in one time zone. Pure."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ MOST_CALLING_HOURS: Final = 8
 class HeatCell:
     """One hour of a row, from `begins` to `ends` (aware datetimes).
 
-    `queued` and `accepted` are numbers of recalls. `level` is 0 to 5, for their sum.
-    `over`: the hour has passed. `past`: recalls are still queued although their time is over. `closed`: some
-    recalls are due outside the calling hours of their account, or the hour is outside those of every account.
+    `queued` and `accepted` are numbers of recalls. `level`, from 0 to 5, is that of their sum. `over`:
+    the hour has passed. `past`: recalls are still queued for a half hour that has passed. `closed`: some
+    recalls are due outside the calling hours of their account, or `_all_closed` is true for the hour.
     """
 
     begins: datetime
@@ -46,7 +46,7 @@ class HeatCell:
 
 @dataclass(frozen=True, slots=True)
 class HeatRow:
-    """A row of the map: its name, its day, the total and the cells of its hours."""
+    """A row of the map: a name, a day, the number of recalls, and the cells of the 24 hours."""
 
     name: str
     day: date
@@ -63,7 +63,10 @@ class _Local:
 
 
 class HeatMap:
-    """Planned recalls of accounts in the time zone `zone`. Calling hours are in the zone of their account."""
+    """Queued and accepted recalls of accounts by day and hour in the time zone `zone`. `now` is aware.
+
+    Calling hours are in the time zone of their account.
+    """
 
     def __init__(
         self, slots: Iterable[Slot], zone: tzinfo, accounts: Mapping[str, Account], now: datetime
@@ -99,7 +102,7 @@ class HeatMap:
         return sum(slot.queued for slot in self._slots if slot.half_hour < self._running)
 
     def beyond(self, last: date) -> int:
-        """Return the number of recalls planned for days after `last`."""
+        """Return the number of queued and accepted recalls for days after `last`."""
         return sum(_number(found) for day, found in self._by_day.items() if day > last)
 
     def by_day(self, days: int) -> list[HeatRow]:
@@ -108,7 +111,7 @@ class HeatMap:
         return self._rows([(day.isoformat(), day, self._by_day.get(day, [])) for day in wanted])
 
     def by_campaign(self, day: date) -> list[HeatRow]:
-        """Return a row for each campaign with recalls on a day, largest first."""
+        """Return a row for each campaign with recalls on a day from today on, largest first."""
         groups: dict[str, list[_Local]] = defaultdict(list)
         for each in self._by_day.get(day, []):
             groups[each.slot.campaign_id].append(each)
@@ -140,7 +143,10 @@ class HeatMap:
         )
 
     def _all_closed(self, begins: datetime) -> bool:
-        """Return True if all accounts are closed for the hour; False if too many hours would be checked."""
+        """Return True if both half hours are outside the calling hours of all accounts.
+
+        Return False without accounts, and with more than MOST_CALLING_HOURS different calling hours.
+        """
         return 0 < len(self._distinct_hours) <= MOST_CALLING_HOURS and all(
             _is_closed(*hours, begins) and _is_closed(*hours, begins + HALF) for hours in self._distinct_hours
         )
@@ -170,10 +176,10 @@ def _by_hour(found: Iterable[_Local]) -> dict[int, list[_Local]]:
 
 
 def level(count: int, most: int) -> int:
-    """Return the level of a cell: 0 for none, 5 for the largest count. The scale is a square root."""
+    """Return the level of a cell, from 0 for no recalls to 5 for `most`, on a square-root scale."""
     return math.ceil(LEVELS * math.sqrt(count / max(count, most))) if count > 0 else 0
 
 
 def local_text(moment: datetime) -> str:
-    """Return a datetime as the value of a `datetime-local` input: local time without a zone."""
+    """Return a datetime as the value of a `datetime-local` input: its local time, without the zone."""
     return moment.replace(tzinfo=None).isoformat(timespec="minutes")

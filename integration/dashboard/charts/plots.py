@@ -1,6 +1,6 @@
-"""Line plots as SVG path data for templates: no script, no style attribute. Pure.
+"""Line plots as SVG path data for templates. Pure.
 
-The view box is 100 by 100 and stretches to the available space. Labels are HTML around it.
+The view box is 100 by 100 and stretches to the available space. Labels are HTML outside the SVG.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _STEPS: Final = (1, 2, 3, 4, 5, 6, 8, 10)
 
 @dataclass(frozen=True, slots=True)
 class PlotSeries:
-    """A series: its name, values at equal time steps (None if unknown), and its colour class."""
+    """A series: a name, values at equal time steps (None if unknown), and a colour class (`tone`)."""
 
     name: str
     values: Sequence[float | None]
@@ -33,7 +33,7 @@ class PlotSeries:
 
 @dataclass(frozen=True, slots=True)
 class PlotLine:
-    """A series as SVG path data: its line, and the area under it."""
+    """A series as SVG path data: the line and the area under the line, "" without known values."""
 
     series: PlotSeries
     path: str
@@ -42,7 +42,10 @@ class PlotLine:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """Lines on one scale from 0 to `top`. `grid` holds pairs of height and value for the horizontal lines."""
+    """Lines on one scale from 0 to `top`.
+
+    `grid` holds the horizontal lines as pairs of distance from the top of the view box and value.
+    """
 
     lines: tuple[PlotLine, ...]
     top: float

@@ -1,7 +1,7 @@
 """A cached overview of all accounts, for pages that show all of them.
 
-Up to MOST_AT_ONCE accounts are read for each page. With more, a page gets the snapshot of a few seconds
-ago, and a thread renews it in the background.
+Up to MOST_AT_ONCE accounts are read for each page. With more, a snapshot is reused. After FRESH_SECONDS a
+thread renews the snapshot in the background; after OLDEST_SECONDS a page reads it again itself.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 MOST_AT_ONCE: Final = 500
 FRESH_SECONDS: Final = 4.0
-# A snapshot older than this is not shown; the page waits for a new one.
+# With an older snapshot, the page waits for a new read.
 OLDEST_SECONDS: Final = 30.0
 _NAME: Final = "ringback.account_cache"
 
 
 @dataclass(frozen=True, slots=True)
 class AccountSnapshot:
-    """All accounts and their overview. `moment` is the store's time (aware)."""
+    """All accounts and their overview. `moment` is the store's time of the read (aware)."""
 
     views: Sequence[AccountView]
     together: AccountOverview
@@ -43,7 +43,7 @@ class AccountSnapshot:
 
 
 class AccountCache:
-    """Caches the snapshot of all accounts. `clock` returns monotonic seconds. Thread-safe."""
+    """A thread-safe cache of the snapshot. `clock` returns monotonic seconds."""
 
     def __init__(self, read: Callable[[], AccountSnapshot], clock: Callable[[], float] = monotonic) -> None:
         self._read = read
@@ -53,7 +53,10 @@ class AccountCache:
         self._reading: threading.Thread | None = None
 
     def now(self) -> AccountSnapshot:
-        """Return the snapshot; with many accounts it may be a few seconds old. Raise StoreAwayError."""
+        """Return the snapshot. With more than MOST_AT_ONCE accounts it may be up to OLDEST_SECONDS old.
+
+        Raise StoreAwayError.
+        """
         with self._lock:
             kept, age = self._kept, 0.0
             if kept is not None:
@@ -93,13 +96,13 @@ def install(app: Flask, services: Services) -> None:
 
 
 def account_snapshot() -> AccountSnapshot:
-    """Return the snapshot of all accounts. Raise StoreAwayError."""
+    """Return the snapshot from the cache of the current application. Raise StoreAwayError."""
     cache: AccountCache = current_app.extensions[_NAME]
     return cache.now()
 
 
 def read(services: Services) -> AccountSnapshot:
-    """Read all accounts, and forecasts for those with queued recalls or a daily limit.
+    """Return a snapshot of all accounts, with forecasts for those with queued recalls or a daily limit.
 
     Raise StoreAwayError.
     """

@@ -24,7 +24,7 @@ QUEUE_STATES: Final = ("stopped", "paused", "waiting", "busy", "idle")
 
 
 def state_word(state: str) -> str:
-    """Return the label of a queue state."""
+    """Return the label of a queue state. An unknown state is returned unchanged."""
     words = {
         "stopped": _("stopped"),
         "paused": _("paused"),
@@ -41,7 +41,7 @@ def state_options() -> list[tuple[str, str]]:
 
 
 def queue_counts_text(queues: Mapping[str, int]) -> str:
-    """Return the numbers of stopped, paused and waiting queues as text."""
+    """Return the numbers of stopped, paused and waiting queues as text, or that all queues may push."""
     parts = (
         ngettext("%(num)d stopped", "%(num)d stopped", queues["stopped"]) if queues["stopped"] else "",
         ngettext("%(num)d paused", "%(num)d paused", queues["paused"]) if queues["paused"] else "",
@@ -51,7 +51,7 @@ def queue_counts_text(queues: Mapping[str, int]) -> str:
 
 
 def quota_label(quota: QuotaUse, zone: tzinfo) -> str:
-    """Return a text on when the daily quota runs out and when it resets."""
+    """Return a text on when the daily quota is used up and when it resets, with times in `zone`."""
     reset = clock_or_day(quota.resets_at, zone)
     if quota.share >= 1:
         return str(_("used up; resets %(time)s", time=reset))

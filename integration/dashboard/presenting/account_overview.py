@@ -18,9 +18,10 @@ _HELD: Final = ("stopped", "paused", "waiting")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuotaUse:
-    """The daily quota of an account: calls used, the limit, and when it resets (aware).
+    """The daily quota of an account: calls used, the limit, and the time of the reset (aware).
 
-    `out_at` is when it runs out at the current rate (aware), or None if the quota lasts until it resets.
+    `out_at` is the time at which the quota is used up at the current rate (aware); None if that is not
+    before the reset, or unknown.
     """
 
     account: str
@@ -37,10 +38,12 @@ class QuotaUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountOverview:
-    """All accounts together.
+    """The combined figures of all accounts.
 
-    `drained_at` (aware) is when all queues are empty, or None if one of them never is
-    at the current rate.
+    `queues` is the number of accounts by queue state. `oldest` is the account whose oldest queued recall
+    waits longest, or None. `drained_at` is the time at which all queues are empty at the current rate
+    (aware); None if nothing is queued, or if the time is unknown for one of them. `quotas` begins with
+    the largest share used.
     """
 
     queues: Mapping[str, int]
@@ -53,7 +56,10 @@ class AccountOverview:
 
     @property
     def tightest(self) -> QuotaUse | None:
-        """Return the quota that runs out first. If none does, return the one with the highest share."""
+        """Return the quota that is used up first, else the quota with the largest share used.
+
+        Return None if no account has a quota.
+        """
         out = [quota for quota in self.quotas if quota.out_at is not None]
         if out:
             return min(out, key=lambda quota: (quota.out_at, quota.account))
@@ -68,7 +74,10 @@ class AccountOverview:
 def overview(
     views: Sequence[AccountView], forecasts: Mapping[str, Forecast], resets: Mapping[str, datetime]
 ) -> AccountOverview:
-    """Combine accounts. `resets` maps accounts with a quota to the time it resets (aware)."""
+    """Return the combined figures of accounts.
+
+    `resets` maps the name of each account with a daily quota to the time of the reset (aware).
+    """
     waiting = [view for view in views if view.oldest_seconds is not None]
     ends = [forecasts[view.name].drained_at for view in views if view.queued and view.name in forecasts]
     drained = [end for end in ends if end is not None]

@@ -1,4 +1,4 @@
-"""Makes external text safe to display: cuts long text and escapes control characters. Pure."""
+"""Functions that make external text safe to display: cut, escape, mask. Pure."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _PLAIN_HEADERS: Final = frozenset(
 
 
 def visible(text: str) -> str:
-    """Return a text with invisible and control characters as code points, except newline and tab.
+    """Return a text with control, format, private-use and line-separator characters as code points.
 
-    A right-to-left override becomes `⟨U+202E⟩`.
+    Newlines and tabs are kept. A right-to-left override becomes `⟨U+202E⟩`.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -39,27 +39,30 @@ def _visible(sign: str) -> str:
 
 
 def cut(text: str, longest: int = LONGEST) -> str:
-    """Cut a text to `longest` characters and append the number of characters left out."""
+    """Return a text cut to `longest` characters, with the number left out; a shorter text unchanged."""
     if len(text) <= longest:
         return text
     return f"{text[:longest]}\n… +{len(text) - longest}"
 
 
 def as_text(value: Any) -> str:
-    """Return a JSON value as indented text, safe to display."""
+    """Return a JSON value as indented text, cut to LONGEST characters and safe to display."""
     written = orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode()
     return visible(cut(written))
 
 
 def without_names(recall: Recall, text: str | None) -> str:
-    """Return a text about a recall with the customer's id and telephone number masked."""
+    """Return a text about a recall with possible telephone and customer numbers masked. None becomes "".
+
+    The customer's id and telephone number are masked too.
+    """
     return mask_numbers(text or "", (recall.recall_telephone, recall.customer_id))
 
 
 def headers(stored_headers: Mapping[str, str], *, revealed: bool) -> list[tuple[str, str]]:
-    """Return stored headers, sorted by name.
+    """Return stored headers as pairs of name and value, sorted by name.
 
-    Values that may identify a person are masked unless `revealed`.
+    Values are cut to 1000 characters. Unless `revealed`, values are masked, except for `_PLAIN_HEADERS`.
     """
     kept = {
         name: value if revealed or name in _PLAIN_HEADERS else mask_but_end(value)
@@ -69,7 +72,7 @@ def headers(stored_headers: Mapping[str, str], *, revealed: bool) -> list[tuple[
 
 
 def body(raw: bytes) -> str:
-    """Return a body as text: JSON is indented, anything else is decoded as UTF-8."""
+    """Return a body as text, cut to LONGEST: JSON is indented, anything else is decoded as UTF-8."""
     try:
         return as_text(orjson.loads(raw))
     except orjson.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""Converts bodies to text for editing and back. Bytes that the operator does not edit stay the same.
+"""Conversion of bodies to text for editing, and back. Parts that are not edited keep their bytes.
 
 A browser sends every line end of a form as CRLF. `edited` restores those of the stored body.
 """
@@ -19,7 +19,7 @@ LONGEST_BYTES: Final = 50_000
 
 
 def why_not(headers: Mapping[str, str], raw: bytes) -> str:
-    """Return the reason why editing a body as text could change other bytes; "" if it could not."""
+    """Return the reason, in the user's language, why a body cannot be edited as text; "" if it can."""
     content_type, reason = headers.get("content-type", ""), ""
     if content_type.strip().lower().startswith("multipart/"):
         reason = _("A multipart body cannot be edited here.")
@@ -41,18 +41,18 @@ def _is_utf8(raw: bytes) -> bool:
 
 
 def _has_invisible(text: str) -> bool:
-    """Return True if a text has invisible characters or different kinds of line ends."""
+    """Return True if a text has a character that `visible` replaces, or different kinds of line ends."""
     lines = _with_lf(text) if _line_end(text) else text
     return "\r" in lines or visible(lines) != lines
 
 
 def edited(raw: bytes, text: str) -> bytes:
-    """Return the text of a form as bytes, with the line ends of the stored body."""
+    """Return the text of a form in UTF-8, with the line ends of `raw`; LF if these differ."""
     return _with_lf(text).replace("\n", _line_end(raw.decode("utf-8", "replace")) or "\n").encode()
 
 
 def _line_end(text: str) -> str:
-    """Return the only kind of line end in a text; "" if it has several kinds, or a lone CR."""
+    """Return the line end of a text, LF if there is none; "" for several kinds, or a lone CR."""
     pairs, returns, feeds = text.count("\r\n"), text.count("\r"), text.count("\n")
     if not returns:
         return "\n"

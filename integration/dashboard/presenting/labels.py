@@ -1,7 +1,7 @@
-"""Reasons and verdicts of the store, translated for the user.
+"""Translations of reasons and push outcomes into the user's language.
 
-The store keeps reasons in English, as in the log and `/v1`. A text that is not listed here, for example an
-operator's own, is shown unchanged. Pure.
+The store keeps reasons in English, as in the log and `/v1`. A text that is not listed here, for example
+one that an operator typed, is shown unchanged.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _(text: str) -> str:
-    """Mark a text for extraction; `label_for` translates it per request."""
+    """Return the text unchanged. The name `_` marks the text for extraction."""
     return text
 
 
@@ -292,7 +292,10 @@ KNOWN: Final[Sequence[str]] = (
 
 
 def label_for(text: str | None) -> str:
-    """Return a reason of the store in the language of the current request; "" for None."""
+    """Return a reason in the language of the current request; "" for None.
+
+    A text that is not in KNOWN is returned unchanged. Values in a text are translated in the same way.
+    """
     reason = text or ""
     if reason in KNOWN:
         return str(gettext(reason))
@@ -305,7 +308,7 @@ def label_for(text: str | None) -> str:
 
 
 def verdict_word(verdict: str) -> str:
-    """Return the label of a push outcome in the language of the current request."""
+    """Return the label of a push outcome in the language of the request; an unknown outcome unchanged."""
     return str(gettext(VERDICTS[verdict])) if verdict in VERDICTS else verdict
 
 

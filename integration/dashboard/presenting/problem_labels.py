@@ -1,4 +1,4 @@
-"""The rows of the page "Requires attention", and their number, for every page."""
+"""The rows of the page "Requires attention" with their texts, and the number of open rows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MOST_KEYS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class FaultyFile:
-    """A file of the configuration with faults: its first keys, and the number of further ones."""
+    """A configuration file with faults: the first keys with faults, and the number of further keys."""
 
     path: str
     keys: tuple[str, ...]
@@ -37,7 +37,7 @@ class FaultyFile:
 
 
 def faulty_files(error: ConfigError | None) -> list[FaultyFile]:
-    """Return the files with faults, in the order of their first fault. Values are left out."""
+    """Return the files with faults, without values, in the order of their first fault; [] for None."""
     keys: dict[str, dict[str, None]] = {}
     for fault in error.faults if error is not None else ():
         keys.setdefault(fault.file, {})[fault.key] = None
@@ -67,12 +67,12 @@ def open_problems(services: Services) -> int:
 
 
 def problem_label(problem: ActiveProblem) -> tuple[str, str]:
-    """Return the title and the text of a problem: what happened, why, and what to do."""
+    """Return the title and the text of a problem, in the user's language."""
     return text_of(problem.kind, problem.subject, problem.values, language(), label_for)
 
 
 def row_name(row: ProblemRow) -> str:
-    """Return the name of the account or source of a row."""
+    """Return the name of the account or source of a row, or the label of the installation."""
     return row.name if row.id != INSTALLATION else str(_("The installation"))
 
 
@@ -89,7 +89,7 @@ def row_address(row: ProblemRow) -> str:
 
 
 def links_of(problem: ActiveProblem) -> Sequence[tuple[str, str]]:
-    """Return links to the pages that help with a problem, as pairs of address and label."""
+    """Return links to pages about a problem, as pairs of address and label; () if there are none."""
     name = problem.subject
     match problem.kind:
         case "dead-letters":

@@ -179,7 +179,7 @@ WORDS: Final[Mapping[str, ReasonText]] = {
 }
 
 
-# How a body was changed, keyed by the names of `integration.webhooks.diagnosis.bodies`.
+# Labels of changes of a body, by the names in `integration.webhooks.diagnosis.bodies`.
 ALTERED: Final[Mapping[str, LazyString]] = {
     "white space at its ends": _l("white space at its ends"),
     "line ends": _l("line ends"),
@@ -212,7 +212,7 @@ STATUS: Final[Mapping[int, ReasonText]] = {
 
 
 def reason_text(cause: str, facts: Mapping[str, str]) -> ReasonText:
-    """Return the explanation of a cause with its values. The text of an unknown cause is the cause itself."""
+    """Return the explanation of a cause, with the values of `facts`. An unknown cause explains itself."""
     words = WORDS.get(cause)
     if words is None:
         return ReasonText(cause, "")

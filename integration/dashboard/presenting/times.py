@@ -1,4 +1,4 @@
-"""Times for display, in the account's time zone, and relative times.
+"""Times for display, in a given time zone, and relative times.
 
 Datetimes are aware. Texts are in the user's language.
 """
@@ -26,20 +26,20 @@ _WITH_ZONE = "EEEE d MMMM y HH:mm:ss zzzz (OOOO)"
 
 
 class AccountZones:
-    """The time zones of the accounts, for templates that list recalls of several."""
+    """The time zones of the accounts, for templates that list recalls of several accounts."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
 
     def of(self, account: str | None = None) -> tzinfo:
-        """Return the zone of an account; for None, the zone of the installation."""
+        """Return the zone of an account; for None or an unknown account, the most common zone."""
         return zone_of(self._config, account)
 
 
 def clock(moment: datetime, zone: tzinfo, now: datetime | None = None) -> str:
-    """Return a time in a zone, such as "tomorrow 17:30", with the date if it is further away than a day.
+    """Return a time in a zone, such as "tomorrow 17:30" or "3 Mar 17:30".
 
-    Past times have seconds, because
+    The day is a word for yesterday, today and tomorrow, else the date. Past times have seconds, because
     the steps of a push take less than a minute.
     """
     now = now or datetime.now(UTC)
@@ -55,7 +55,7 @@ def _day(day: date, today: date) -> str:
 
 
 def ago(moment: datetime, now: datetime | None = None) -> str:
-    """Return a time relative to now, such as "5 min ago"."""
+    """Return a time relative to now, such as "5 min ago" or "in 5 min"."""
     delta = moment - (now or datetime.now(UTC))
     return str(
         format_timedelta(delta, add_direction=True, format="short", threshold=1.3, locale=get_locale())
@@ -63,7 +63,7 @@ def ago(moment: datetime, now: datetime | None = None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return a duration in its largest unit, such as "3 h". Return "" for None."""
+    """Return a duration in its largest unit, such as "3 hr". Return "" for None."""
     if seconds is None:
         return ""
     delta = timedelta(seconds=max(0.0, seconds))
@@ -71,9 +71,9 @@ def duration(seconds: float | None) -> str:
 
 
 def when(moment: datetime | None, zone: tzinfo) -> str:
-    """Return a time as HTML, in the zone. The tooltip has the full date and the zone.
+    """Return a time as HTML, in the zone, or "" for None. The tooltip has the full date and the zone.
 
-    The relative time follows where it says more than the day does: within 12 hours.
+    If the time is less than 12 hours from now, the relative time follows.
     """
     if moment is None:
         return ""
@@ -92,12 +92,12 @@ def zone_label(zone: tzinfo) -> str:
 
 
 def hour_and_minute(moment: datetime, zone: tzinfo) -> str:
-    """Return the time of day in a zone."""
+    """Return the time of day in a zone, as HH:MM."""
     return str(format_datetime(moment, "HH:mm", tzinfo=zone, locale=get_locale()))
 
 
 def clock_or_day(moment: datetime, zone: tzinfo) -> str:
-    """Return the time of day in a zone, with the date if it is not today."""
+    """Return the time of day in a zone, as HH:MM, after the day and month if these are not today's."""
     today = datetime.now(UTC).astimezone(zone).date()
     form = "HH:mm" if moment.astimezone(zone).date() == today else "d MMM HH:mm"
     return str(format_datetime(moment, form, tzinfo=zone, locale=get_locale()))

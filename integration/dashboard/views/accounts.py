@@ -45,7 +45,7 @@ _MINUTES: Final = {"30": 30, "60": 60}
 
 @signed_in
 def accounts(services: Services) -> Response:
-    """List the accounts that match the filters, most urgent first."""
+    """List a page of the accounts that match the filters, most urgent first."""
     text, state = request.args.get("q", "").strip(), request.args.get("state", "")
     every = account_snapshot().views
     found = [view for view in every if _fits(view, text, state)]
@@ -93,7 +93,7 @@ def _forecast(services: Services, views: Sequence[AccountView]) -> dict[str, Any
 
 @signed_in
 def account(services: Services, name: str) -> Response:
-    """Show one account: its queue, forecast and settings."""
+    """Show one account: its queue, forecast and settings. Raise NotFoundError."""
     view = services.accounts.get(name)
     settings = services.config.accounts.get(name)
     zone = zone_of(services.config, name)
@@ -116,7 +116,7 @@ def account(services: Services, name: str) -> Response:
 
 
 def _latest_dead(services: Services, name: str) -> Recall | None:
-    """Return the newest dead recall of an account. Its last attempt has the latest refusal by wolkvox."""
+    """Return the newest dead recall of an account, or None."""
     records = services.recalls.records
     found = records.search.find(Filter(state=State.DEAD, accounts=frozenset({name})), limit=1)
     return next(iter(records.read(found.ids)), None)
@@ -144,7 +144,10 @@ def _pause_ends(services: Services, name: str) -> list[tuple[str, str]]:
 
 
 def _tomorrows_opening(services: Services, name: str) -> datetime:
-    """Return the first opening after today (aware). Without calling hours it is tomorrow at 08:00."""
+    """Return the first opening after today (aware), on the account's clock.
+
+    Without calling hours, or if they never open, return tomorrow at 08:00.
+    """
     zone = zone_of(services.config, name)
     tomorrow = services.store.now().astimezone(zone).date() + timedelta(days=1)
     account = services.config.accounts.get(name)
@@ -178,8 +181,8 @@ def pause_account(services: Services, name: str) -> ResponseReturnValue:
 def _pause_end(services: Services, name: str, chosen: str, text: str) -> datetime | None:
     """Return the end of a pause (aware), or None for a pause until it is resumed.
 
-    `text` is a time of the account's clock. Raise ValueError, with the reason for the user, for a time that
-    is not allowed, or beside another choice: a time that is filled in is never ignored.
+    `text` is a time on the account's clock, `chosen` a value of `_pause_ends`. Raise ValueError, with the
+    message for the user, if one of them is not allowed, or if both are given.
     """
     moment = services.store.now()
     if text:
@@ -208,7 +211,7 @@ def resume_account(services: Services, name: str) -> ResponseReturnValue:
         )
     else:
         flash_message(*_resumed(first))
-    # The answer of wolkvox, which the message names, is on the page of the account.
+    # The message for "refused" points to the answer of wolkvox, which only the page of the account shows.
     if request.form.get("page") == "attention" and first.what != "refused":
         return back_to(url_for("dashboard.attention"))
     return back_to(url_for("dashboard.account", name=name))
@@ -241,7 +244,7 @@ def _resumed(first: FirstPush) -> tuple[str, FlashKind]:
 
 @role("operator")
 def test_account(services: Services, name: str) -> ResponseReturnValue:
-    """Request the campaigns of the account from wolkvox, to test its token."""
+    """Test the token of an account: read its campaigns from wolkvox, unless its queue is in use."""
     answer = services.accounts.test_call(name)
     note(services, "test call", name)
     words = _("Test call: %(message)s.", message=label_for(answer.message))

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AlertRow:
-    """An alert in the user's language, with a link to the page it concerns."""
+    """An alert with its texts in the user's language, and the path of the page about it."""
 
     alert: Alert
     title: str
@@ -41,7 +41,7 @@ class AlertRow:
 
 @dataclass(frozen=True, slots=True)
 class RuleRow:
-    """A rule with its current alerts."""
+    """An alert rule as text, with its channels and its active alerts."""
 
     words: str
     channels: tuple[str, ...]
@@ -50,7 +50,7 @@ class RuleRow:
 
 @signed_in
 def alerts(services: Services) -> Response:
-    """Show the rules, the alerts and the channels."""
+    """Show the rules, the active and past alerts, and the channels."""
     settings = services.config.alerts
     holding = [_alert_row(alert) for alert in services.alerts.holding() if alert.on]
     return page(
@@ -76,7 +76,7 @@ def _alert_row(alert: Alert) -> AlertRow:
 
 @role("operator")
 def try_channel(services: Services, name: str) -> ResponseReturnValue:
-    """Send a test message through a channel. Raise NotFoundError."""
+    """Send a test message through a channel. Raise NotFoundError for an unknown channel."""
     channel = services.config.alerts.channels.get(name)
     if channel is None:
         raise NotFoundError("no such channel")

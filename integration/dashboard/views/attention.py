@@ -1,4 +1,4 @@
-"""The page "Requires attention": a row for each account or source with a problem, and its assignee."""
+"""The page "Requires attention": accounts and sources with problems, and those of the installation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MORNING: Final = time(8)
 
 @signed_in
 def attention(services: Services) -> Response:
-    """Show the rows, open ones first."""
+    """Show the rows: open, then acknowledged, then snoozed ones."""
     snapshot = account_snapshot()
     return page(
         "attention.html",
@@ -46,7 +46,7 @@ def attention(services: Services) -> Response:
 
 
 def _row(services: Services, row: str) -> ProblemRow:
-    """Return the row with this id. Raise NotFoundError if its problems have ended."""
+    """Return the row with this id. Raise NotFoundError if it has no current problem."""
     for each in problem_labels.problem_rows(services, account_snapshot()):
         if each.id == row:
             return each
@@ -55,7 +55,10 @@ def _row(services: Services, row: str) -> ProblemRow:
 
 @role("operator")
 def acknowledge_problem(services: Services, row: str) -> ResponseReturnValue:
-    """Acknowledge the problems of a row. A new kind of problem opens the row again."""
+    """Acknowledge the problems of a row. A new kind of problem opens the row again.
+
+    Raise NotFoundError.
+    """
     services.problem_notes.acknowledge(row, person().name, _row(services, row).kinds)
     note(services, "acknowledge problem", row)
     flash_message(_("Acknowledged. A further problem of the same account or source opens the entry again."))
@@ -64,7 +67,7 @@ def acknowledge_problem(services: Services, row: str) -> ResponseReturnValue:
 
 @role("operator")
 def snooze_problem(services: Services, row: str) -> ResponseReturnValue:
-    """Snooze a row for the duration in the form."""
+    """Snooze a row for the duration in the form. Raise NotFoundError."""
     _row(services, row)
     until = _snooze_end(services, request.form.get("for", ""))
     if until is None:
@@ -77,7 +80,7 @@ def snooze_problem(services: Services, row: str) -> ResponseReturnValue:
 
 
 def _snooze_end(services: Services, chosen: str) -> datetime | None:
-    """Return the end of a snooze (aware), None for a duration that is not offered."""
+    """Return the end of a snooze (aware), or None for a duration that is not offered."""
     now = services.store.now()
     if chosen == "morning":
         zone = zone_of(services.config)
@@ -87,7 +90,7 @@ def _snooze_end(services: Services, chosen: str) -> datetime | None:
 
 @role("operator")
 def assign_problem(services: Services, row: str) -> ResponseReturnValue:
-    """Assign a row to the user."""
+    """Assign a row to the signed-in user. Raise NotFoundError."""
     _row(services, row)
     services.problem_notes.assign(row, person().name)
     note(services, "assign problem", row)
@@ -97,7 +100,7 @@ def assign_problem(services: Services, row: str) -> ResponseReturnValue:
 
 @role("operator")
 def reopen_problem(services: Services, row: str) -> ResponseReturnValue:
-    """Remove the acknowledgement and the snooze of a row."""
+    """Remove the acknowledgement and the snooze of a row. Raise NotFoundError."""
     _row(services, row)
     services.problem_notes.reopen(row)
     note(services, "reopen problem", row)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from integration.services.container import Services
 
 PAGE_SIZE: Final = 50
-# The actions, each the first words of a logged text, with their labels. The filter offers these.
+# Labels of actions, by the first words of the logged text. The filter offers these actions.
 ACTS: Final = {
     "sign-in": _l("sign-in"),
     "failed sign-in": _l("failed sign-in"),
@@ -56,7 +56,7 @@ ACTS: Final = {
 
 @role("admin")
 def audit(services: Services) -> Response:
-    """List the entries of the audit log, newest first."""
+    """List the entries of the audit log that match the filters, newest first."""
     who, what = request.args.get("who", "").strip(), request.args.get("what", "")
     logged_who = COMMAND_LINE if who == label_for(COMMAND_LINE) else who
     found, following = services.audit.page(limit=PAGE_SIZE, cursor=_cursor(), who=logged_who, what=what)
@@ -77,7 +77,7 @@ def audit(services: Services) -> Response:
 
 
 def act_label(what: str) -> str:
-    """Translate the action at the start of a log text. The rest, for example a name, stays unchanged."""
+    """Return a logged text with the action at its start translated. Other words stay unchanged."""
     known = max((act for act in ACTS if f"{what} ".startswith(f"{act} ")), key=len, default="")
     return f"{ACTS[known]}{what.removeprefix(known)}" if known else what
 
@@ -88,7 +88,7 @@ def _cursor() -> str | None:
 
 
 def _address(services: Services, about: str) -> str | None:
-    """Return the address of the page of a recall or account, or None."""
+    """Return the address of the page of a recall or account; None for any other text."""
     if re.fullmatch(r"rc_[0-9a-z]{12}", about):
         return url_for("dashboard.recall", recall_id=about)
     if about in services.config.accounts:

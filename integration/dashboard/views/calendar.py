@@ -24,7 +24,7 @@ MOST_ROWS: Final = 40
 
 @signed_in
 def calendar(services: Services) -> Response:
-    """Show the planned recalls: seven days by hour, and one day by campaign."""
+    """Show queued and accepted recalls: seven days by hour, and one day by campaign."""
     config, now = services.config, datetime.now(UTC)
     account = request.args.get("account", "")
     names = [account] if account in config.accounts else sorted(config.accounts)

@@ -1,4 +1,4 @@
-"""The pages of deliveries: their results, the causes of rejections, and sending one again."""
+"""The pages of deliveries: results, causes of rejections, and resending a stored delivery."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ MOST_DIGITS: Final = 6  # of the number of an event
 
 @signed_in
 def deliveries(services: Services) -> Response:
-    """List deliveries, rejected ones included, newest first."""
+    """List the accepted and rejected deliveries that match the filters, newest first."""
     filters = _filters(services)
     sources = [filters["source"]] if filters["source"] else list(services.config.sources)
     zone = zone_of(services.config)
@@ -99,7 +99,7 @@ def _older_address(filters: Mapping[str, str], cursor: str | None) -> str | None
 
 
 def _reason_text(arrival: LoggedDelivery) -> str:
-    """Return a short reason for a rejected delivery; "" for an accepted one."""
+    """Return the causes of a rejected delivery as text; "" for an accepted delivery."""
     refused = arrival.rejection
     if refused is None:
         return ""
@@ -107,7 +107,7 @@ def _reason_text(arrival: LoggedDelivery) -> str:
 
 
 def _words(refused: Rejection) -> list[reason_labels.ReasonText]:
-    """Return the explanations of a rejection, by its findings or, if there are none, by its HTTP status."""
+    """Return the explanations of a rejection by its findings, else by its HTTP status; [] for neither."""
     found = [reason_labels.reason_text(cause, facts) for cause, facts in refused.findings]
     if not found and refused.status in reason_labels.STATUS:
         return [reason_labels.STATUS[refused.status]]
@@ -132,7 +132,11 @@ def refused_delivery(services: Services, place: str) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class _EventResult:
-    """The result of an event: its kind, such as "recall", the id of the new record, and a text."""
+    """The result of an event of a delivery. `number` counts the events from 1.
+
+    `what` is the kind of the result, such as "recall" or "ignored". `id` is the id of the new record, or
+    the kind if there is no record. `event` is the event as text.
+    """
 
     number: int
     what: str
@@ -142,13 +146,13 @@ class _EventResult:
 
 @signed_in
 def delivery(services: Services, delivery_id: str) -> Response:
-    """Show a delivery: its headers and events, masked, and the result of each event."""
+    """Show a delivery: masked headers and events, and the result of each event. Raise NotFoundError."""
     return _delivery_page(services, services.delivery_log.delivery(delivery_id), revealed=False)
 
 
 @role("operator")
 def reveal_delivery(services: Services, delivery_id: str) -> Response:
-    """Show a delivery unmasked, and record this in the audit log."""
+    """Show a delivery unmasked, and record this in the audit log. Raise NotFoundError."""
     kept = services.delivery_log.delivery(delivery_id)
     note(services, "reveal delivery", delivery_id)
     return _delivery_page(services, kept, revealed=True)
@@ -170,7 +174,7 @@ def _delivery_page(services: Services, kept: StoredDelivery, *, revealed: bool) 
 
 
 def _lookup(services: Services, kept: StoredDelivery) -> LookupStatus | None:
-    """Return the status of the lookups that the events of a delivery wait for."""
+    """Return the status of the lookups of a delivery's source, or None if the source has no lookup."""
     return services.lookup_status.all(lookups_of(services.config)).get(kept.source)
 
 
@@ -191,9 +195,9 @@ def _kind(word: str) -> str:
 
 
 def events_of(services: Services, kept: StoredDelivery) -> tuple[Event, ...]:
-    """Parse the events of a stored delivery again.
+    """Return the events of a stored delivery, parsed with the current settings of its source.
 
-    Return () if its source was removed, or if its current settings cannot read the body.
+    Return () if the source was removed, or if the body cannot be parsed.
     """
     settings = services.config.sources.get(kept.source)
     if settings is None:
@@ -205,7 +209,7 @@ def events_of(services: Services, kept: StoredDelivery) -> tuple[Event, ...]:
 
 
 def as_delivery(kept: StoredDelivery) -> Delivery:
-    """Convert a stored delivery to a Delivery. Its signature headers are not stored."""
+    """Return a stored delivery as a Delivery. Its URL and signature headers are not stored."""
     return Delivery(
         id=kept.id,
         source=kept.source,
@@ -219,7 +223,7 @@ def as_delivery(kept: StoredDelivery) -> Delivery:
 
 @dataclass(frozen=True, slots=True)
 class _Planned:
-    """The plan of an event that is to be sent again, and its label on the page."""
+    """The plan of an event of the new delivery. `what` is its name in _PLAN_NAMES; `number` is from 1."""
 
     number: int
     what: str
@@ -228,14 +232,17 @@ class _Planned:
 
 @role("operator")
 def preview_again(services: Services, delivery_id: str) -> Response:
-    """Show how the current routes map a stored delivery or an edited body. Stores nothing."""
+    """Show how the current routes map a stored delivery or an edited body, without storing a result."""
     kept = services.delivery_log.delivery(delivery_id)
     return _again_page(services, kept, _edited_text(kept))
 
 
 @role("operator")
 def edit_again(services: Services, delivery_id: str) -> Response:
-    """Show the body of a stored delivery for editing, and record this in the audit log."""
+    """Show the body of a stored delivery for editing, and record this in the audit log.
+
+    If the body cannot be edited, show the reason instead, without a record.
+    """
     kept = services.delivery_log.delivery(delivery_id)
     if editable_body.why_not(kept.headers, kept.body):
         return _again_page(services, kept, None)
@@ -244,7 +251,7 @@ def edit_again(services: Services, delivery_id: str) -> Response:
 
 
 def _edited_text(kept: StoredDelivery) -> str | None:
-    """Return the edited body of the form; None if there is none."""
+    """Return the edited body of the form, or None. Respond with 400 if the body cannot be edited."""
     text = request.form.get("body")
     if text is not None and editable_body.why_not(kept.headers, kept.body):
         abort(400)
@@ -276,7 +283,7 @@ def _again_page(services: Services, kept: StoredDelivery, body: str | None) -> R
 
 
 def _event_number() -> int | None:
-    """Return the number (from 1) of the event to be sent again, or None for all events."""
+    """Return the number (from 1) of the event to resend, or None for all. Respond with 400 if invalid."""
     text = request.values.get("event", "")
     if not text:
         return None
@@ -286,7 +293,11 @@ def _event_number() -> int | None:
 
 
 def _resent(services: Services, kept: StoredDelivery, body: str | None) -> list[StoredEvents]:
-    """Return the events of the new delivery. Raise UnreadableError, NotFoundError."""
+    """Return the events of the new delivery.
+
+    Raise UnreadableError if the body cannot be parsed, NotFoundError if the source was removed. Respond
+    with 400 if the stored delivery has no event of the requested number.
+    """
     settings = services.config.sources.get(kept.source)
     if settings is None:
         raise NotFoundError("the source is no longer in the configuration")
@@ -298,7 +309,7 @@ def _resent(services: Services, kept: StoredDelivery, body: str | None) -> list[
 
 
 def _unique(kept: StoredDelivery, sent: bytes) -> str:
-    """Return the text from which the id of the new delivery is made. It is the same for a repeated form."""
+    """Return the text for the id of the new delivery. A form that is sent twice has the same text."""
     once = request.form.get("once") or secrets.token_hex(8)
     return digest_of("again", kept.id, person().name, once, str(_event_number()), sent)[:16]
 
@@ -338,12 +349,12 @@ _PLAN_NAMES: Final = {
 
 
 def recall_address(recall_id: str) -> str:
-    """Return the address of a recall's page."""
+    """Return the path of a recall's page."""
     return f"/recalls/{recall_id}"
 
 
 def _result_labels(arrival: LoggedDelivery) -> list[tuple[str, str]]:
-    """Return the results of a delivery as pairs of label and tone."""
+    """Return the results of a delivery as pairs of label and tone (a CSS class, or "")."""
     if arrival.rejection is not None:
         return [(_("refused"), "bad")]
     recalls, parked, pending, cancelled, too_late, ignored = (

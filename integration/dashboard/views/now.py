@@ -35,7 +35,7 @@ _MIB: Final = 1024 * 1024
 
 @signed_in
 def now(services: Services) -> Response:
-    """Show the overview."""
+    """Show the state of queues, deliveries, processes and the store."""
     snapshot = account_snapshot()
     stand, moment = snapshot.together, snapshot.moment
     # Leave out the current minute: it is incomplete and would look like a drop.
@@ -69,12 +69,15 @@ def now(services: Services) -> Response:
 
 
 def is_quiet(rows: Sequence[object], stand: AccountOverview) -> bool:
-    """Return True if nothing requires attention, no queue is held, and no recall will be late."""
+    """Return True if there are no problem rows, no queue is held, and no recall is at risk."""
     return not rows and not stand.held and not stand.at_risk
 
 
 def _memory(services: Services) -> tuple[float, float | None] | None:
-    """Return the store's memory in MiB and its share of the limit; None if the store does not report it."""
+    """Return the store's memory in MiB and the used share of its limit, which is None without a limit.
+
+    Return None if the store does not report its memory.
+    """
     figures = memory_of(services)
     if "used_memory" not in figures:
         return None

@@ -1,4 +1,4 @@
-"""The pages of parked events: grouped by reason, remapped in steps, dismissed."""
+"""The pages of parked events: groups by reason, remapping in steps, and dismissed events."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _GOING_ON = "going on"
 
 @dataclass(frozen=True, slots=True)
 class _Progress:
-    """The progress of a remap. `next` is the cursor of the next step, "" when finished."""
+    """The progress of a remap, in numbers of events. `next` is the cursor of the next step, or ""."""
 
     group: str
     looked_at: int = 0
@@ -51,7 +51,7 @@ class _Progress:
 
 @dataclass(frozen=True, slots=True)
 class _Example:
-    """The newest event of a group: the value found in the field, and the event, masked."""
+    """The newest event of a group: a description of the value found, and the masked event, "" if gone."""
 
     found: str
     event: str
@@ -59,7 +59,10 @@ class _Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _DismissedEvent:
-    """A dismissed event with its reason, and the time (aware), user and reason of its dismissal."""
+    """A dismissed event. `found` describes the value for which it was parked.
+
+    `at` is the time of the dismissal (aware), `by` the user and `why` the user's reason.
+    """
 
     id: str
     source: str
@@ -86,7 +89,7 @@ class _DismissedEvent:
 
 @signed_in
 def parked(services: Services) -> Response:
-    """Show the groups of parked events."""
+    """Show the largest groups of parked events."""
     return _page(services, None)
 
 
@@ -114,7 +117,7 @@ def _example(group: ParkedGroup, record: dict[str, str] | None) -> _Example:
 
 @role("operator")
 def reveal_parked(services: Services, parked_id: str) -> Response:
-    """Show a parked event unmasked, and record this in the audit log."""
+    """Show a parked event unmasked, and record this in the audit log. Raise NotFoundError."""
     record = services.parked.records.get(parked_id)
     note(services, "reveal parked event", parked_id)
     return page("revealed_event.html", text=display_text.as_text(read_json(record["event"])["data"]))
@@ -122,9 +125,10 @@ def reveal_parked(services: Services, parked_id: str) -> Response:
 
 @role("operator")
 def remap(services: Services) -> Response:
-    """Remap the next parked events of a group, or of all groups, in the fork server.
+    """Remap the next parked events of a group, or of all groups, and show the progress.
 
-    The page requests the next step itself. Raise TooMuchWorkError, ForkServerFailedError.
+    The page requests the next step. The events are planned in the fork server. Raise TooMuchWorkError,
+    ForkServerFailedError, ClientLeftError.
     """
     sent = request.form
     group, cursor = sent.get("group", ""), sent.get("cursor", "")
@@ -184,7 +188,7 @@ def dismissed(services: Services) -> Response:
 
 @role("operator")
 def put_back_parked(services: Services, parked_id: str) -> ResponseReturnValue:
-    """Return a dismissed event to the parked ones."""
+    """Park a dismissed event again."""
     if services.parked.records.put_back(parked_id):
         note(services, "put back parked", parked_id)
         flash_message(_("The event is parked again."))

@@ -33,7 +33,7 @@ def personal_data(services: Services) -> Response:  # noqa: ARG001  (as every vi
 
 @role("admin")
 def export_person(services: Services) -> ResponseReturnValue:
-    """Return the data held about a person as a JSON file."""
+    """Return the data held about a person as a JSON file, or the form with status 422."""
     who = _person(services)
     if who is None:
         return _form(status=422)
@@ -52,7 +52,7 @@ def export_person(services: Services) -> ResponseReturnValue:
 
 @role("admin")
 def find_person(services: Services) -> ResponseReturnValue:
-    """Show how many records are held about a person, with the actions on them."""
+    """Show the numbers of records held about a person, with buttons for export and erasure."""
     who = _person(services)
     if who is None:
         return _form(status=422)
@@ -105,13 +105,13 @@ def _form(status: int = 200) -> Response:
 
 
 def _filled_fields() -> dict[str, str]:
-    """Return the filled-in fields of the form."""
+    """Return the filled-in fields of the form, each cut to 256 characters."""
     fields = {name: request.form.get(name, "").strip()[:LONGEST] for name in ("customer", "telephone")}
     return {name: text for name, text in fields.items() if text}
 
 
 def _person(services: Services) -> PersonMatcher | None:
-    """Return the person of the form. If the form is not usable, flash the reason and return None."""
+    """Return the matcher for the person in the form. If the form is invalid, flash why; return None."""
     person_fields = _filled_fields()
     if len(person_fields) != 1:
         flash_message(_("Enter either a customer or a telephone number."), "refused")

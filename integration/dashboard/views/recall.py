@@ -1,6 +1,7 @@
 """The page of a recall: its timeline, and its actions for operators.
 
-Data that identifies the customer is masked until it is revealed. Each reveal is recorded in the audit log.
+Data that identifies the customer is masked until an operator reveals it. Each reveal is recorded in the
+audit log.
 """
 
 from __future__ import annotations
@@ -36,13 +37,13 @@ if TYPE_CHECKING:
     from integration.store.delivery_log import StoredDelivery
 
 MOST_OTHER_RECALLS: Final = 20
-# These fields hold values of the configuration and are not masked. Other mapped fields are a customer's.
+# These fields do not identify a customer and are not masked. Other mapped fields are.
 OPEN_FIELDS: Final = frozenset({"campaign_id", "recall_date"})
 
 
 @dataclass(frozen=True, slots=True)
 class _FoundRecall:
-    """A recall with its delivery and event; None for those no longer stored."""
+    """A recall with its delivery and event, each None if it is no longer stored or cannot be parsed."""
 
     recall: Recall
     kept: StoredDelivery | None
@@ -61,7 +62,7 @@ class _FoundRecall:
 
 @signed_in
 def recall(services: Services, recall_id: str) -> Response:
-    """Show a recall with its timeline."""
+    """Show a recall with its timeline. Raise NotFoundError."""
     seen = _FoundRecall.of(services, recall_id)
     found = services.recalls.records.search.find(
         Filter(customer_id=seen.recall.customer_id), limit=MOST_OTHER_RECALLS + 1
@@ -91,7 +92,7 @@ def recall(services: Services, recall_id: str) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class _OneZone:
-    """The time zone of this page's account, used for all recalls on the page."""
+    """The time zone of the page's account, for all recalls on the page. It replaces AccountZones."""
 
     zone: Any
 
@@ -107,7 +108,11 @@ def _mapped(services: Services, seen: _FoundRecall) -> timeline.MappedFields | N
 
 @dataclass(frozen=True, slots=True)
 class TimelineEntry:
-    """An entry of the timeline: a word for its kind, and the state change or attempt behind it."""
+    """An entry of the timeline at a time (aware).
+
+    `what` is "received", "push" or the new state of the recall. `attempt` and its `number` belong to a
+    push.
+    """
 
     at: datetime
     what: str
@@ -117,7 +122,7 @@ class TimelineEntry:
 
 
 def _timeline_entries(seen: _FoundRecall) -> list[TimelineEntry]:
-    """Return the entries of a recall, oldest first."""
+    """Return the entries of a recall's timeline, oldest first."""
     entries = [TimelineEntry(change.at, change.state, change.reason) for change in seen.recall.history]
     entries += [
         TimelineEntry(attempt.started_at, "push", attempt.reason or "", attempt.number, attempt)
@@ -130,7 +135,11 @@ def _timeline_entries(seen: _FoundRecall) -> list[TimelineEntry]:
 
 @dataclass(frozen=True, slots=True)
 class QueuePosition:
-    """The position of a queued recall: how many recalls precede it, and the state of its queue."""
+    """The position of a queued recall, and the state of its queue.
+
+    `ahead` is the number of recalls before it, or None if it is no longer in the queue. `until` is the
+    end of a wait or pause (aware), or None.
+    """
 
     ahead: int | None
     state: str
@@ -147,7 +156,7 @@ def _queue_position(services: Services, recall: Recall) -> QueuePosition | None:
 
 
 def _calls(services: Services, recall: Recall) -> dict[int, str]:
-    """Return the masked HTTP requests by attempt number; 0 is the next attempt.
+    """Return the masked HTTP requests as texts by attempt number; 0 is the next attempt.
 
     Return {} if the account is no longer configured.
     """
@@ -178,7 +187,7 @@ def _open_or_masked(name: str, value: Any) -> Any:
 
 @role("operator")
 def retry_recall(services: Services, recall_id: str) -> ResponseReturnValue:
-    """Queue a dead or expired recall again. Raise ConflictError."""
+    """Queue a dead or expired recall again. Raise NotFoundError, ConflictError."""
     services.recalls.retry(recall_id, f"retried by {person().name}", datetime.now(UTC))
     note(services, "retry", recall_id)
     flash_message(_("Queued again."))
@@ -187,7 +196,7 @@ def retry_recall(services: Services, recall_id: str) -> ResponseReturnValue:
 
 @role("operator")
 def cancel_recall(services: Services, recall_id: str) -> ResponseReturnValue:
-    """Cancel a queued recall. Raise ConflictError."""
+    """Cancel a queued recall. Raise NotFoundError, ConflictError."""
     services.recalls.cancel(recall_id, f"cancelled by {person().name}")
     note(services, "cancel", recall_id)
     flash_message(_("Cancelled; the recall will not be sent."))
@@ -196,9 +205,10 @@ def cancel_recall(services: Services, recall_id: str) -> ResponseReturnValue:
 
 @role("operator")
 def ask_again(services: Services, recall_id: str) -> ResponseReturnValue:
-    """Create a recall with the values of an ended one, at the time in the form. Raise ConflictError.
+    """Create a recall with the values of a recall that has ended, at the time in the form.
 
-    A second copy of the same form is a duplicate: the page counts the earlier requests in `once`.
+    The field `once` of the form makes a form that is sent twice create one recall. Raise NotFoundError,
+    ConflictError.
     """
     try:
         new = services.recalls.ask_again(
@@ -225,7 +235,11 @@ def ask_again(services: Services, recall_id: str) -> ResponseReturnValue:
 
 @role("operator")
 def reveal_recall(services: Services, recall_id: str, what: str) -> Response:
-    """Show one value of a recall unmasked, and record this in the audit log. Raise NotFoundError."""
+    """Show one value of a recall unmasked, and record this in the audit log.
+
+    `what` is a key of _REVEALS, followed by `-NUMBER` for the request or answer of an attempt. Respond
+    with 404 to any other. Raise NotFoundError if the recall or the value is no longer stored.
+    """
     reveal = _REVEALS.get(what.partition("-")[0])
     if reveal is None:
         abort(404)

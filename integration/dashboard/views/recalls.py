@@ -50,7 +50,7 @@ KINDS: Final = ("retry", "cancel")
 
 @signed_in
 def recalls(services: Services) -> Response:
-    """List the recalls that match the filters, newest first."""
+    """List a page of the recalls that match the filters, newest first."""
     filters = _filter_query(services)
     found = services.recalls.records.search.find(
         filters.which, limit=PAGE_SIZE, cursor=_cursor(), budget_seconds=BUDGET_SECONDS
@@ -74,7 +74,11 @@ def recalls(services: Services) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class AnswerGroup:
-    """Dead recalls with the same message of wolkvox: the masked text of the newest one, and their number."""
+    """Dead recalls with the same message of wolkvox.
+
+    `text` is the masked message of the newest recall, `count` the number of recalls, `address` their
+    list.
+    """
 
     text: str
     count: int
@@ -82,7 +86,10 @@ class AnswerGroup:
 
 
 def _answers(services: Services, filters: FilterQuery) -> list[AnswerGroup]:
-    """Return the newest dead recalls that match the filters, grouped by message, the largest group first."""
+    """Return the newest dead recalls that match the filters, grouped by message, the largest group first.
+
+    The filter by message is ignored. Return [] unless the filter `state` is dead.
+    """
     if filters.which.state is not State.DEAD:
         return []
     which = replace(filters.which, words=None)
@@ -98,7 +105,10 @@ def _answers(services: Services, filters: FilterQuery) -> list[AnswerGroup]:
 
 
 def answer_text(recall: Recall) -> str:
-    """Return the last message of wolkvox about a dead recall, masked; "" if there is none."""
+    """Return wolkvox's message for the last attempt of a dead recall, masked, or its HTTP status.
+
+    Return "" for other recalls, and without attempts.
+    """
     if recall.state is not State.DEAD or not recall.attempts:
         return ""
     latest = recall.attempts[-1]
@@ -111,7 +121,7 @@ def _filter_query(services: Services) -> FilterQuery:
 
 
 def _stored_term(services: Services) -> SearchTerm | None:
-    """Return the term of the stored search in the query string, or None if there is none."""
+    """Return the term of the stored search in the request; None without one, or if it is not stored."""
     search_id = request.values.get("search", "")
     try:
         return stored_term(services, search_id) if search_id else None
@@ -170,7 +180,7 @@ def state_word(state: State) -> str:
 def recalls_bulk(services: Services) -> Response:
     """Count the recalls that a bulk retry or cancel would change, and ask for confirmation.
 
-    Each refresh of the page continues the count.
+    A count that takes too long for one request is continued by the next refresh of the page.
     """
     kind, filters = _kind(), _filter_query(services)
     which = services.bulk_jobs.acted_on(kind, filters.which)
@@ -195,7 +205,10 @@ def recalls_bulk(services: Services) -> Response:
 
 @role("operator")
 def begin_job(services: Services) -> ResponseReturnValue:
-    """Start a bulk retry or cancel of the recalls that match the filters."""
+    """Start a bulk retry or cancel of the recalls that match the filters.
+
+    A cancel without filters starts only if the user typed the number of recalls.
+    """
     kind, filters = _kind(), _filter_query(services)
     total = request.form.get("total", "")
     if _is_unlimited(kind, filters) and not _is_number(request.form.get("typed", ""), total):
@@ -215,7 +228,7 @@ def begin_job(services: Services) -> ResponseReturnValue:
 
 
 def _is_unlimited(kind: str, filters: FilterQuery) -> bool:
-    """Return True for a cancel without filters. The filter `state` does not count: only queued ones apply."""
+    """Return True for a cancel without filters. `state` is no filter here: only queued recalls apply."""
     return kind == "cancel" and not filters.texts.keys() - {"state"}
 
 
@@ -238,9 +251,10 @@ def _reason(kind: str) -> str:
 
 @role("operator")
 def act_on_chosen(services: Services) -> ResponseReturnValue:
-    """Retry or cancel the ticked recalls of a page, each as its own page would.
+    """Retry or cancel the ticked recalls of a page, each as a single action.
 
-    Those done are in the audit log also if an error ends the work.
+    Recalls that do not allow the action are skipped. If an error ends the request, the audit log has the
+    recalls that were changed before.
     """
     kind, filters = _kind(), _filter_query(services)
     done: list[str] = []
@@ -290,13 +304,13 @@ def _say_chosen(kind: str, done: int, skipped: int) -> None:
 
 
 class RecallExport:
-    """The view of the export. `rates` limits the exports of each user."""
+    """The view that exports recalls as CSV. `rates` limits the exports of each user."""
 
     def __init__(self, rates: RateStore) -> None:
         self._rates = rates
 
     def views(self) -> tuple[tuple[str, Callable[..., ResponseReturnValue]], ...]:
-        """Return pairs of address and view."""
+        """Return pairs of `METHOD /path` and view."""
 
         @signed_in
         def export_recalls(services: Services) -> Response:
@@ -318,14 +332,14 @@ def _too_many_exports(wait_seconds: int) -> Response:
 
 
 def _export(services: Services) -> Response:
-    """Return the recalls of the filters as CSV, newest first, at most MOST_EXPORTED.
+    """Return the recalls that match the filters as CSV, newest first, at most MOST_EXPORTED.
 
-    A viewer gets customers and telephone numbers masked, as on the pages. The text is whole before the
-    answer begins: an error of the store is an error page, not a cut file.
+    For a viewer, customer ids and telephone numbers are masked. The response is not streamed: an error of
+    the store gives an error page and not an incomplete file. Raise StoreAwayError.
     """
     filters = _filter_query(services)
     masked = not person().may("operator")
-    # Texts that a user typed may name a person, so the log has none of them.
+    # Other filters have texts that a user typed. These may name a person, so they are not logged.
     logged = [
         f"{name}={filters.texts[name]}" for name in ("search", "state", "account") if name in filters.texts
     ]
@@ -363,13 +377,13 @@ def _csv_lines(table: Iterable[list[str]]) -> Iterator[str]:
 
 @signed_in
 def jobs(services: Services) -> Response:
-    """List the latest bulk jobs."""
+    """List the latest bulk jobs, newest first."""
     return page("jobs.html", jobs=services.bulk_jobs.latest(), zone=zone_of(services.config))
 
 
 @signed_in
 def job(services: Services, job_id: str) -> Response:
-    """Show the progress of a bulk job."""
+    """Show the progress of a bulk job. Raise NotFoundError."""
     answer = page("job.html", job=services.bulk_jobs.get(job_id), zone=zone_of(services.config))
     # After htmx started the job, the browser's address is still that of the count. Push the job's address.
     answer.headers["HX-Push-Url"] = "false" if "X-Poll" in request.headers else request.path
@@ -378,7 +392,7 @@ def job(services: Services, job_id: str) -> Response:
 
 @role("operator")
 def stop_job(services: Services, job_id: str) -> ResponseReturnValue:
-    """Stop a bulk job."""
+    """Stop a bulk job. Recalls that were already changed stay changed. Raise NotFoundError."""
     if services.bulk_jobs.stop(job_id):
         note(services, "stop job", job_id)
         flash_message(_("Stopped. Recalls that were already changed stay changed."))

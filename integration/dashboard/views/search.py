@@ -1,8 +1,8 @@
 """The search over recalls, parked events and deliveries.
 
-A search is a POST, so that no address, access log or `Referer` has a telephone number or a customer's id. The
-text is stored, and the page of its results has the id of the stored search in its address. A user who sees
-numbers masked searches by whole values only. Recalls are found by the indexes of the store. Events are
+The text is sent by POST, so that no address, access log or `Referer` has a telephone number or a
+customer's id. The text is stored, and the page of results has the id of the stored search in its address.
+A viewer's search finds only whole numbers. Recalls are found by the indexes of the store. Events are
 examined in the fork server.
 """
 
@@ -44,7 +44,7 @@ LISTED: Final = 10
 LOG_STEP: Final = 100
 EVENTS_STEP: Final = 10  # a body has at most 1 MiB
 INDEX_SECONDS: Final = 0.3
-EVENT_SECONDS: Final = 1.0  # for parked events, and for deliveries; looked at before each step
+EVENT_SECONDS: Final = 1.0  # for each of parked events and deliveries; checked before each step
 
 
 class Search:
@@ -54,7 +54,7 @@ class Search:
         self._rates = rates
 
     def views(self) -> tuple[tuple[str, Callable[..., ResponseReturnValue]], ...]:
-        """Return pairs of address and view."""
+        """Return pairs of `METHOD /path` and view."""
 
         @signed_in
         def begin_search(services: Services) -> ResponseReturnValue:
@@ -73,7 +73,7 @@ class Search:
     def _begin(self, services: Services) -> ResponseReturnValue:
         """Store the text of the form and redirect to its results.
 
-        Searches for persons are limited and audited.
+        A search for anything but an id of Ringback is limited and audited.
         """
         term = _term(services, request.form.get("q", ""))
         if not term.text:
@@ -88,7 +88,11 @@ class Search:
         return back_to(url_for("dashboard.found", search_id=search_id))
 
     def _wait(self, term: SearchTerm) -> int | None:
-        """Count a form or a page of results; a search has one of each. Return the seconds to wait."""
+        """Count a request of a search. Return None if it may proceed, else the seconds to wait.
+
+        A search has two requests: the form and the page of results. Searches for an id of Ringback are
+        not counted.
+        """
         if term.is_id:
             return None
         return self._rates.over(f"search:{person().name}", 2 * A_MINUTE_BY_USER)
@@ -142,7 +146,7 @@ def search(services: Services) -> Response:  # noqa: ARG001  (as every view)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParkedMatch:
-    """A parked event that matches the term. `reason` is the value that its field must not have, masked.
+    """A parked event that matches the term. `reason` describes the value for which it was parked.
 
     `at` is the time of parking (aware, UTC).
     """
@@ -159,10 +163,11 @@ class ParkedMatch:
 class Matches:
     """The records that match the term, the newest of each kind.
 
-    `more_recalls` is True if there are more than those listed, or if not all were examined. `campaign` is the
-    term if a recall has it as its campaign. `parked_in_full` and `deliveries_in_full` are False if the time
-    limit ended the search in the latest of them; `back_to` is the arrival of the last delivery examined.
-    `left_out` is the number of parked events and deliveries in steps that were killed.
+    `more_recalls` is True if there are more than those listed, or if not all were examined. `campaign` is
+    the term if it is the campaign of a recall, else "". `parked_in_full` and `deliveries_in_full` are
+    False if not all records were examined, because the time limit was reached or enough were found.
+    `back_to` is the arrival of the last delivery examined (aware), or None. `left_out` is the number of
+    parked events and deliveries that were not examined, because their step was killed.
     """
 
     recalls: Sequence[Recall]
@@ -249,7 +254,7 @@ def _parked_match(record: Mapping[str, str]) -> ParkedMatch:
 def _deliveries(
     services: Services, known: Sequence[str], events: EventSearch
 ) -> tuple[list[StoredDelivery], datetime | None, bool]:
-    """Return deliveries, the arrival of the last one examined, and whether all of the log was examined."""
+    """Return deliveries, the arrival of the last one examined or None, and whether all were examined."""
     log = services.delivery_log
     found = {each.id: each for each in log.many([each for each in known if each.startswith("dl_")])}
     cursor, back_to, until = None, None, events.seconds() + EVENT_SECONDS

@@ -1,6 +1,6 @@
 """Setup instructions for a source: its address, fields, a sample body and a test command. Pure.
 
-Secrets are left out: the commands read the secret from a shell variable.
+The test command reads the secret from a shell variable. Only a revealed address has a key.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ _OF_SUBSCRIPTIONS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A source's address. Its key is replaced by dots unless revealed."""
+    """The address of a source. `has_key` is True if the text has a key, or dots in place of the key."""
 
     text: str
     has_key: bool
 
 
 def address_of(source: Source, root: str, *, revealed: bool = False) -> Address:
-    """Return the address that a sender posts to.
+    """Return the address that a sender posts to. The key is replaced by dots unless `revealed`.
 
     `root` is the receiver's base URL (`https://HOST`), used if the source has no `public_url`.
     """
@@ -59,7 +59,7 @@ def address_of(source: Source, root: str, *, revealed: bool = False) -> Address:
 
 
 def keys_of(fields: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the fields that a HubSpot workflow must send, without nested ones and those of HubSpot."""
+    """Return the fields that a HubSpot workflow must send: those not nested and not set by HubSpot."""
     return tuple(name for name in fields if "." not in name and name not in _OF_SUBSCRIPTIONS)
 
 
@@ -67,9 +67,10 @@ def keys_of(fields: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def sample_of(config: Config, source: Source, tomorrow: datetime) -> str:
-    """Return a JSON body that the source's first route is expected to accept, derived from its templates.
+    """Return a sample JSON body for the source's first route, derived from the route's templates.
 
-    `tomorrow` is a time in the future (aware).
+    The route may reject the sample: only equality tests of `when` are considered. Without a route the
+    event is empty. `tomorrow` is a time in the future (aware).
     """
     routes = config.routes_by_source.get(source.name, ())
     event: dict[str, Any] = {}
@@ -127,9 +128,9 @@ _SIGNED_BODY: Final = {
 
 
 def command_of(source: JsonSource, address: str, sample: str) -> str:
-    """Return shell commands that post the sample with a valid proof, from the shell variable `SECRET`.
+    """Return shell commands that post the sample, verified by the secret in the shell variable `SECRET`.
 
-    The text is empty for `ed25519`: only the sender has the private key.
+    Return "" for `ed25519`: only the sender has the private key.
     """
     if source.verify == "ed25519":
         return ""
@@ -143,7 +144,7 @@ def command_of(source: JsonSource, address: str, sample: str) -> str:
 
 
 def _body(source: JsonSource, sample: str) -> str:
-    """Return the sample for a shell. It has the secret if the source expects it in the body."""
+    """Return the sample, quoted for a shell. A token that the source expects in the body is `$SECRET`."""
     path = _TOKEN.fullmatch(source.token or "")
     if source.verify != "body-token" or path is None:
         return _quoted(sample)
@@ -153,7 +154,7 @@ def _body(source: JsonSource, sample: str) -> str:
 
 
 def _signature_lines(source: JsonSource) -> list[str]:
-    """Return the lines that compute a signature; none for schemes without one."""
+    """Return the shell lines that compute a signature or token; [] for schemes without one."""
     made = 'id="msg_$(date +%s)" now=$(date +%s)'
     if source.verify in _HMAC:
         digest = f'openssl dgst -{source.algorithm} -hmac "$SECRET" -binary | {_SIGNED_BODY[source.encoding]}'
@@ -172,7 +173,7 @@ def _signature_lines(source: JsonSource) -> list[str]:
 
 
 def _token_lines(source: JsonSource) -> list[str]:
-    """Return the lines that make a JSON Web Token, which is valid for five minutes."""
+    """Return the shell lines that make a JSON Web Token, which is valid for five minutes."""
     audience = "" if source.public_url is None else f', "aud": "{source.public_url}"'
     claims = _quoted('{"exp": %s' + audience.replace("%", "%%") + "}")
     return [
@@ -184,7 +185,7 @@ def _token_lines(source: JsonSource) -> list[str]:
 
 
 def _signed_text(source: JsonSource) -> str:
-    """Return the signed text between double quotes of a shell."""
+    """Return the signed text with shell variables, for use between double quotes."""
     variables = {
         "body": "$body",
         "timestamp": "${now}",
@@ -230,5 +231,5 @@ def _quoted(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Escape a text for use between double quotes in a shell."""
+    """Return a text escaped for use between double quotes in a shell."""
     return re.sub(r'([\\"$`])', r"\\\1", text)

@@ -41,7 +41,11 @@ TICKS: Final = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceRow:
-    """A source as listed. `state` is "waiting", "receiving" or "refused"."""
+    """A source with its activity.
+
+    `state` is "waiting" (nothing accepted so far), "receiving", or "refused" (the latest deliveries were
+    rejected). `taken`, `refused` and `lost` are numbers of deliveries in the last 24 hours.
+    """
 
     source: Source
     address: setup.Address
@@ -57,13 +61,13 @@ class SourceRow:
 
     @property
     def is_failing(self) -> bool:
-        """Return True if an alert is active or the lookups fail."""
+        """Return True if an alert about the source is active, or if its lookups fail."""
         return bool(self.alerts) or (self.lookup is not None and self.lookup.failure is not None)
 
 
 @signed_in
 def sources(services: Services) -> Response:
-    """List the sources, those with alerts or rejections first."""
+    """List the sources: first those with alerts or failing lookups, then those with rejections."""
     rows_by_name = _rows(services, list(services.config.sources))
     order = {"refused": 0, "waiting": 1, "receiving": 2}
     rows = sorted(
@@ -121,7 +125,7 @@ def source_of(services: Services, name: str) -> Source:
 
 
 def _root(config: Config) -> str:
-    """Return the base URL of the receiver: configured, known from the start, or that of the request."""
+    """Return the receiver's base URL: [dashboard] public_url, else RECEIVER_URL, else the request's."""
     own: str | None = current_app.config["RECEIVER_URL"]
     return config.dashboard.public_url or own or request.url_root
 
@@ -167,14 +171,14 @@ def _plot(day: Sequence[HourlyDeliveries]) -> Plot:
 
 
 def _ticks(config: Config, day: Sequence[HourlyDeliveries]) -> tuple[str, ...]:
-    """Return the texts under the plot, at equal distances; the right edge is the current hour."""
+    """Return the labels under the plot: times at equal distances, then "now"."""
     zone, begin, span = zone_of(config), day[0].at, day[-1].at - day[0].at
     times = (begin + span * place / (TICKS - 1) for place in range(TICKS - 1))
     return (*(hour_and_minute(time, zone) for time in times), _("now"))
 
 
 def _rules(config: Config, name: str) -> tuple[str, ...]:
-    """Return the alert rules that apply to a source, as text."""
+    """Return the texts of the alert rules that apply to a source."""
     return tuple(
         rule_label(rule)
         for rule in config.alerts.rules

@@ -1,9 +1,10 @@
-"""The mapping studio: tests a route on events while it is edited. It sends and stores nothing.
+"""The mapping studio: tests of a route on events, while the route is edited.
 
-Drafts run in the fork server: a template that takes too long, or whose user leaves the page, is killed there.
+The studio makes no calls and stores no results. Drafts run in the fork server: a template that takes too
+long, or whose user leaves the page, is killed there.
 
 A viewer can test a pasted sample. Only an operator can use stored events, because a template can print
-every value of an event. Opening one is recorded in the audit log.
+any value of an event. The use of a stored event is recorded in the audit log.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ _SAMPLE_TYPES: Final = {"hubspot": "application/json", "salesforce": "text/xml"}
 
 @dataclass(frozen=True, slots=True)
 class _Picked:
-    """A delivery with events to test a route on. `stored` is its id in the URL and audit log, or ""."""
+    """A delivery with events to test a route on. `stored` is its id: `pk_…` or `dl_….NUMBER`."""
 
     delivery: Delivery
     events: tuple[Event, ...] = field(repr=False)
@@ -81,7 +82,11 @@ class _Sample:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """The comparison of a draft with the current routes over the latest events."""
+    """The comparison of a draft with the current routes over the latest events.
+
+    `counts` has the number of events by verdict, `changed` examples of different results. `in_time` is
+    False if a limit of time or size left out events.
+    """
 
     looked_at: int
     counts: Counter[str]
@@ -94,7 +99,7 @@ class _Run:
 
 @signed_in
 def studio(services: Services) -> Response:
-    """Show the fields of a route and the result for the selected event."""
+    """Show the fields of a route, and the result for the selected event if there is one."""
     config = services.config
     source = _source(config)
     if source is None:
@@ -162,7 +167,7 @@ def _routes(config: Config, source: str) -> list[tuple[str, str]]:
 
 
 def _own_route(services: Services, source: str) -> str:
-    """Return the index of the route that parked the event in the query string, or "" if there is none."""
+    """Return the index, as text, of the route of the parked event in the query string; "" without one."""
     parked = request.args.get("parked") or request.args.get("stored", "")
     if not parked.startswith("pk_"):
         return ""
@@ -174,7 +179,7 @@ def _own_route(services: Services, source: str) -> str:
 
 
 def _route_index(config: Config, source: str, text: str) -> int:
-    """Return the index of the selected route, or of the first route of the source; NEW for a new route."""
+    """Return the index of the selected route, else of the source's first route; NEW for a new route."""
     known = [int(place) for place, _name in _routes(config, source)]
     if text == "new" or not known:
         return NEW
@@ -226,7 +231,7 @@ def _stored_name(query: Mapping[str, str]) -> str:
 
 
 def _read_stored(services: Services, source: Source, stored: str) -> _Picked:
-    """Read a parked event, or one event of a stored delivery. Raise NotFoundError."""
+    """Return a parked event, or one event of a stored delivery. Raise NotFoundError."""
     if stored.startswith("pk_"):
         kept = services.parked.event(stored)
         if kept.delivery.source != source.name:
@@ -241,7 +246,7 @@ def _read_stored(services: Services, source: Source, stored: str) -> _Picked:
 
 
 def _note_once(services: Services, stored: str) -> None:
-    """Record once per session in the audit log that a stored event was opened."""
+    """Record in the audit log that a stored event was opened, unless this session recorded it lately."""
     opened = list(session.get("studio", ()))
     if stored not in opened:
         note(services, "open event in the studio", stored.partition(".")[0])
@@ -249,7 +254,7 @@ def _note_once(services: Services, stored: str) -> None:
 
 
 def _picks(services: Services, source: Source) -> Iterator[tuple[str, str, datetime]]:
-    """Yield the latest deliveries and one parked event per reason, as (id, label, time)."""
+    """Yield the latest deliveries and one parked event per reason, as (id, label, time of arrival)."""
     for came in services.delivery_log.kept_of(source.name, limit=MOST_PICKS):
         yield f"{came.id}.1", came.id, came.received_at
     groups = [group for group in services.parked.records.groups() if group.source == source.name]
@@ -258,7 +263,7 @@ def _picks(services: Services, source: Source) -> Iterator[tuple[str, str, datet
 
 
 def _sample(source: Source, text: str) -> tuple[_Sample | None, str]:
-    """Return a pasted sample as a body of the source. Return None and a reason if there is none."""
+    """Return a pasted sample and "". Return None and "" for a blank text, None and "long" if too long."""
     if not text.strip():
         return None, ""
     if len(text) > LONGEST_SAMPLE:
@@ -282,7 +287,7 @@ def _sample_type(source: Source, text: str) -> str:
 
 
 def _first_result(services: Services, draft: Draft, picked: _Picked | None, words: str) -> dict[str, Any]:
-    """Return the template variables of the page as it opens: the route as it is, and the selected event."""
+    """Return the template variables of the page as opened: the route unedited, and the selected event."""
     if picked is not None:
         return _tried(services, draft, picked)
     isolated_work().start()
@@ -309,7 +314,7 @@ def _tried(
 ) -> dict[str, Any]:
     """Return the template variables: errors of the fields, the result of each event, and the TOML.
 
-    `unreadable` is the reason why a sample cannot be parsed. The templates run in the fork server.
+    `missing` is the reason why a sample cannot be parsed. The templates run in the fork server.
     """
     value = {
         "delivery": None if picked is None else plain_delivery(picked.delivery),
@@ -331,7 +336,7 @@ def _tried(
 
 
 def _looked_up(text: str) -> dict[str, Any] | None:
-    """Parse a pasted record that replaces the lookup; None if there is none."""
+    """Return a pasted record under the names of lookups; None if it is blank, too long or not JSON."""
     if not text.strip() or len(text) > LONGEST_SAMPLE:
         return None
     try:
@@ -348,7 +353,7 @@ def _compare_latest(services: Services, source: Source, draft: Draft) -> _Run:
     if found["faults"]:
         raise DraftError(tuple(FieldFault(**fault) for fault in found["faults"]))
     compared = [Comparison(**one) for one in found["compared"]]
-    # Events that would no longer be mapped come first: they are what a user must see.
+    # Events that would no longer be mapped come first.
     changed = sorted(
         (one for one in compared if one.verdict in _VERDICTS), key=lambda one: _VERDICTS.index(one.verdict)
     )
@@ -356,9 +361,9 @@ def _compare_latest(services: Services, source: Source, draft: Draft) -> _Run:
 
 
 def _latest_events(services: Services, source: Source) -> tuple[list[tuple[Delivery, Event]], bool]:
-    """Return the latest stored events of a source, at most MOST_TRIED.
+    """Return the latest stored events of a source, at most MOST_TRIED, and True.
 
-    The flag is False if further ones are left out, because their bodies are too large together.
+    Return False instead of True if bodies of more than MOST_TRIED_BYTES in total left out further events.
     """
     found: list[tuple[Delivery, Event]] = []
     size = 0
