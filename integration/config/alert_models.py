@@ -1,4 +1,4 @@
-"""Models of the `[alerts]` tables: the channels that receive messages, and the rules that begin an alert."""
+"""Models of the `[alerts]` tables: the channels that receive messages, and the rules of alerts."""
 
 from __future__ import annotations
 
@@ -108,13 +108,13 @@ class _OfSources(AlertRule):
 
 
 class QueueStopped(_OfAccounts):
-    """Rule: the queue of an account is stopped, because wolkvox rejects its token or all its recalls."""
+    """Rule: the queue of an account is stopped, for example because wolkvox rejects the token."""
 
     kind: Literal["queue-stopped"] = Field(description='"queue-stopped"')
 
 
 class OldestQueued(_OfAccounts):
-    """Rule: the oldest queued recall of an account is older than `minutes`."""
+    """Rule: the oldest queued recall of an account has been queued for more than `minutes`."""
 
     kind: Literal["oldest-queued"] = Field(description='"oldest-queued"')
     minutes: Number = Field(
@@ -137,9 +137,10 @@ class QuotaUsed(_OfAccounts):
 
 
 class SourceSilent(_OfSources):
-    """Rule: a source has sent nothing for `hours`. A source that has never sent anything begins no alert.
+    """Rule: no delivery of a source has been accepted for `hours`.
 
-    With `hours_of`, only the calling hours of that account count.
+    A source without an accepted delivery begins no alert. With `hours_of`, only the calling hours of that
+    account count.
     """
 
     kind: Literal["source-silent"] = Field(description='"source-silent"')
@@ -153,7 +154,7 @@ class SourceSilent(_OfSources):
 
 
 class NothingVerified(_OfSources):
-    """Rule: every delivery of a source has been rejected for `minutes`."""
+    """Rule: every delivery of a source has been rejected for `minutes`, the last one within 24 hours."""
 
     kind: Literal["nothing-verified"] = Field(description='"nothing-verified"')
     minutes: Number = Field(default=15, ge=0, le=10080, description="a number of minutes from 0 to 10080")

@@ -1,4 +1,4 @@
-"""Compare configurations: the digest of a configuration, and the parts that a new configuration removes."""
+"""Compare configurations: their digests, and the parts that a new configuration removes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RemovalKind = Literal["source", "routes", "account", "api key", "alert rules"]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Removal:
-    """A part of the configuration that the new one lacks. `name` is "" for the alert rules."""
+    """A part of the configuration that a new configuration lacks. `name` is "" for the alert rules."""
 
     kind: RemovalKind
     name: str = ""
@@ -41,7 +41,10 @@ class Removal:
 
 
 def removals(old: Config, new: Config) -> tuple[Removal, ...]:
-    """Return the parts that only `old` has: whole tables, all routes of a source, all alert rules."""
+    """Return the sources, accounts and API keys that only `old` has.
+
+    The result also has the sources that lost all their routes, and the alert rules if all were removed.
+    """
     return tuple(_removals(old, new))
 
 
@@ -61,7 +64,8 @@ def _removals(old: Config, new: Config) -> Iterator[Removal]:
 def digest(config: Config) -> str:
     """Return the digest of the configuration, 16 hex digits.
 
-    The digest does not depend on the values or the number of secrets, so that it can be logged.
+    The digest does not depend on the values of secrets or the length of a list of secrets, so that it can
+    be logged.
     """
     canonical = _canonical(config.model_dump(exclude={"digest", "exposed_files"}))
     text = json.dumps(canonical, sort_keys=True, ensure_ascii=True, separators=(",", ":"))

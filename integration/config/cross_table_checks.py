@@ -1,4 +1,4 @@
-"""Checks across tables: references must exist, secrets must be unique, shared queues must be consistent.
+"""Checks across tables: references, shared secrets, and the settings of shared queues.
 
 A fault about a shared secret contains the place of the other use, never the secret.
 """
@@ -29,7 +29,7 @@ _ALL_OR_NONE: Final = "all accounts of a token or none of them, because they sha
 
 
 def check_across_tables(reading: ConfigReading, config: Config) -> None:
-    """Report every inconsistency between tables to `reading`."""
+    """Report the inconsistencies between tables to `reading`."""
     _check_names(reading, config)
     _check_shared_texts(reading, config)
     _check_shared_queues(reading, config)
@@ -87,7 +87,7 @@ def _check_listed(reading: ConfigReading, place: Place, known: Collection[str], 
 
 
 def secret_texts(config: Config) -> Iterator[tuple[str, Place, SecretStr]]:
-    """Yield the use, the place and the value of every secret."""
+    """Yield the use, the place and the value of every secret, except password hashes."""
     for name, account in config.accounts.items():
         yield "token", ("accounts", name, "token"), account.token
     for source in config.sources.values():
@@ -125,10 +125,10 @@ def _secrets_of_channel(channel: Channel) -> Iterator[tuple[str, Place, SecretSt
 
 
 def _check_shared_texts(reading: ConfigReading, config: Config) -> None:
-    """Report each secret that two callers or two kinds of tables share.
+    """Report each secret that has two uses, and each API key or `url_key` that occurs twice.
 
-    One caller could act as the other. Allowed are a token of several accounts, which share a queue, and a
-    secret of several sources, which are one app with several URLs.
+    One caller of such a secret could act as the other. Other secrets may be shared for the same use:
+    accounts with one token share a queue, and sources with one secret are one app with several URLs.
     """
     first: dict[str, tuple[str, Place]] = {}
     for use, place, secret in secret_texts(config):

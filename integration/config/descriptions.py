@@ -1,7 +1,7 @@
 """Descriptions of places, values and names for configuration faults.
 
-A message quotes only plain words of the configuration file. It describes texts that could be a key, a token
-or a customer's number by their length.
+A message quotes only plain words and small numbers of the configuration file. It describes a text that
+could be a key, a token or a customer's number by its length.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PLAIN_NUMBER: Final = 1_000_000
 
 
 def spelled_part(part: str | int) -> str:
-    """Return one part of a key's path as messages write it: `.token`, or `[1]` for the first list item."""
+    """Return one part of a key's path as messages write it: `.token`, or `[1]` for the first item."""
     if isinstance(part, int):
         return f"[{part + 1}]"
     return f".{part}" if re.fullmatch(r"[A-Za-z0-9_-]+", part) else f".{json.dumps(part, ensure_ascii=False)}"
@@ -37,7 +37,8 @@ def spelled_part(part: str | int) -> str:
 def is_plain(text: str) -> bool:
     """Return True for words, short codes, times and addresses, which a message may quote.
 
-    Such a text cannot be a key, a token or a customer's number.
+    Such a text has at most 60 characters and 8 digits. Each run of letters and digits in it has at most
+    15 characters, and digits only as the last one or two. Keys and tokens rarely have this form.
     """
     runs = re.findall(r"[^\W_]+", text)
     all_words = all(re.fullmatch(r"(?!.{16})[^\W\d_]{0,14}\d{0,2}", run) for run in runs)
@@ -54,8 +55,8 @@ def masked(message: str, text: str) -> str:
 def described(value: Any, place: Place = (), origin: str | None = None) -> str:
     """Return a description of a value for a message, such as `a list`.
 
-    The value is quoted only if it is in the file itself and no secret. `origin` is the `env:` or `file:`
-    reference that it was read from, or None.
+    The value is quoted only if it is plain or a small number, in the file itself, and no secret. `origin`
+    is the `env:` or `file:` reference that it was read from, or None.
     """
     quotable = origin is None and not _is_secret(place)
     match value:
@@ -75,7 +76,7 @@ def described(value: Any, place: Place = (), origin: str | None = None) -> str:
 
 
 def described_text(text: str, origin: str | None, *, quotable: bool) -> str:
-    """Return a description of a text for a message. It is quoted only if it is plain and `quotable` is true.
+    """Return a description of a text for a message. The text is quoted if it is plain and `quotable`.
 
     `origin` is the `env:` or `file:` reference that it was read from, or None.
     """

@@ -35,8 +35,8 @@ def data_dir(environ: Mapping[str, str]) -> Path:
 def epoch_file(environ: Mapping[str, str]) -> Path | None:
     """Return the path in RINGBACK_EPOCH_FILE, else a path next to the embedded store's folder.
 
-    Return None if REDIS_URL names another store. The file is never inside the folder, because it detects
-    that the folder was restored from a backup.
+    If only REDIS_URL is set, return None. The default path is outside the folder, because the file
+    detects that the folder was restored from a backup.
     """
     if path := environ.get("RINGBACK_EPOCH_FILE"):
         return Path(path)
@@ -50,7 +50,7 @@ def epoch_file_beside(folder: Path) -> Path:
 
 
 def liveness_file(environ: Mapping[str, str]) -> Path | None:
-    """Return the path in RINGBACK_LIVENESS_FILE, the file in which a process counts its ticks, or None."""
+    """Return the path in RINGBACK_LIVENESS_FILE, in which a process counts its ticks, or None."""
     return Path(path) if (path := environ.get("RINGBACK_LIVENESS_FILE")) else None
 
 
@@ -69,14 +69,14 @@ def store_url(environ: Mapping[str, str]) -> str:
 
 
 def broker_url(environ: Mapping[str, str]) -> str:
-    """Return BROKER_URL, else the store's URL, in Celery's form. Raise ConfigError if neither is known."""
+    """Return BROKER_URL or the store's URL, in Celery's form. Raise ConfigError if neither is known."""
     return broker_url_for(environ.get("BROKER_URL") or store_url(environ))
 
 
 def served_applications(environ: Mapping[str, str]) -> frozenset[str]:
     """Return the applications in RINGBACK_SERVE, or all applications if it is unset.
 
-    Raise ConfigError for an unknown application.
+    Raise ConfigError for an unknown application and for a text without a name.
     """
     text = environ.get("RINGBACK_SERVE") or ",".join(APPLICATIONS)
     names = frozenset(name.strip() for name in text.split(",") if name.strip())
@@ -89,7 +89,7 @@ def served_applications(environ: Mapping[str, str]) -> frozenset[str]:
 def hooks_url(environ: Mapping[str, str]) -> str | None:
     """Return the receiver's base URL in RINGBACK_HOOKS_URL, or None if it is unset.
 
-    Raise ConfigError for a URL with a path, a query or a user.
+    Raise ConfigError for any other text than http:// or https:// with a host and an optional port.
     """
     text = environ.get("RINGBACK_HOOKS_URL") or None
     if text is not None and not re.fullmatch(r"https?://[^\s/?#@]+/?", text):
@@ -99,7 +99,7 @@ def hooks_url(environ: Mapping[str, str]) -> str | None:
 
 
 def port(environ: Mapping[str, str]) -> int:
-    """Return the web's TCP port in PORT, or 8080 if it is unset. Raise ConfigError for an invalid port."""
+    """Return the web's TCP port in PORT, or 8080 if unset. Raise ConfigError for an invalid port."""
     text = environ.get("PORT") or str(DEFAULT_PORT)
     if not text.isdecimal() or not 0 < int(text) <= LAST_PORT:
         raise ConfigError((Fault(ENVIRONMENT, "PORT", f"{text[:20]!r}", "a number from 1 to 65535"),))
@@ -144,8 +144,8 @@ def running_url(data_dir: Path) -> str | None:
 def broker_url_for(redis_url: str) -> str:
     """Return the broker URL for Celery. Only `unix://` URLs change: kombu's scheme is `redis+socket://`.
 
-    Options of a Unix socket URL other than `db`, `username` and `password` are removed, because kombu would
-    pass them to the connection as texts.
+    Options of a Unix socket URL other than `db`, `username` and `password` are removed, because kombu
+    would pass them to the connection as texts.
     """
     parts = urlsplit(redis_url)
     if parts.scheme != "unix":

@@ -1,8 +1,8 @@
 """Load the configuration: read the files, resolve references, build the models and check them.
 
-The result is either a valid configuration or the list of all its faults. An included file may have accounts,
-sources, routes, API keys, users and vars. Only the main file may have `include` and tables that exist once,
-such as `[store]`.
+The result is either a valid configuration or the list of all its faults. An included file may have
+accounts, sources, routes, API keys, users and vars. Only the main file may have `include` and tables that
+exist once, such as `[store]`.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def read(
 ) -> ConfigReading:
     """Return a reading of the file at `path` and the files that it includes.
 
-    Faults are recorded in the reading and not raised. `env:NAME` is looked up in `environ`. Relative paths
-    start at the folder of `path`. `check` reports further faults to the reading.
+    Faults are recorded in the reading and not raised. `env:NAME` is looked up in `environ`. Relative
+    paths start at the folder of `path`. `check` reports further faults to the reading.
     """
     reading = ConfigReading(path, environ)
     try:
@@ -80,7 +80,7 @@ def _document(reading: ConfigReading, path: Path) -> dict[str, Any] | None:
 
 
 def _include_files(reading: ConfigReading) -> bool:
-    """Add the tables of the included files to the reading. Return False if one of the files is unusable."""
+    """Add the tables of the included files to the reading. Return False if a file is unusable."""
     complete = True
     for path in _included(reading):
         document = _document(reading, path)
@@ -116,7 +116,7 @@ def _included(reading: ConfigReading) -> Iterator[Path]:
 
 
 def _matching(reading: ConfigReading, pattern: str) -> list[Path] | None:
-    """Return the files that match a pattern, or None if it is invalid. Record the stamp of their folder."""
+    """Return the files that match a pattern, or None if it is invalid. Record the folder's stamp."""
     parts = PurePath(pattern).parts
     sound = parts and "\0" not in pattern and not PurePath(pattern).is_absolute()
     if not sound or any(map(_WILDCARD.search, parts[:-1])):

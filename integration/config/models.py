@@ -1,7 +1,7 @@
 """The configuration as one frozen model, `Config`, and the tables that concern the whole installation.
 
 The models define types, defaults and rules for single keys. The `description` of a field completes the
-sentence "Use …" in a fault. `config.loader` reads the file and reports every fault.
+sentence "Use …" in a fault. `config.loader` reads the files and reports the faults.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class StoreSettings(Table):
         return max(self.retention_days, *map(self.days_of, Retention.model_fields))
 
     def days_of(self, kind: str) -> int:
-        """Return the retention in days. `kind` is a final state, "parked", or "dismissed" (parked events)."""
+        """Return the retention in days of a final state, "parked" or "dismissed" (parked events)."""
         own: int | None = getattr(self.retention, "parked" if kind == "dismissed" else kind, None)
         return self.retention_days if own is None else own
 
@@ -118,7 +118,7 @@ class DashboardSettings(Table):
 
 
 class Oidc(Table):
-    """The `[oidc]` table: an OpenID Connect provider whose users may sign in, in addition to `[users]`."""
+    """The `[oidc]` table: an OpenID Connect provider whose users may sign in besides `[users]`."""
 
     issuer: BaseUrl = Field(description=BASE_URL_WORDS)
     client_id: str = Field(min_length=1, description=FILLED_TEXT_WORDS)
@@ -175,7 +175,7 @@ class Route(Table):
 
 
 class Config(Table):
-    """The content of `ringback.toml`.
+    """The content of `ringback.toml` and the files that it includes.
 
     `digest` identifies the configuration without its secrets. `exposed_files` are the files with a secret
     that every user of the machine can read.
@@ -212,7 +212,7 @@ def lookups_of(config: Config) -> dict[str, Lookup]:
 
 
 def zone_of(config: Config, account: str | None = None) -> tzinfo:
-    """Return an account's time zone. For None and unknown accounts, return the most common zone or UTC."""
+    """Return an account's time zone. Without a known account, return the most common zone, else UTC."""
     known = config.accounts.get(account) if account is not None else None
     if known is not None:
         return known.timezone

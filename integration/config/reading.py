@@ -32,9 +32,10 @@ _OWN_NAME: Final = "the table's own name"
 class ConfigReading:
     """One reading of the configuration: its content, its faults and the files it depends on.
 
-    `path` is the main file. `tree` has the tables of all files; `owners` has the file of each included table
-    or route, and its place there. Only the first fault of a key is recorded, because further faults usually
-    follow from it.
+    `path` is the main file. `tree` has the tables of all files; `owners` has the file of each included
+    table or route, and its place there; `origins` has the `env:` or `file:` reference of a value;
+    `stamps` has the stamps of the files and folders that were read. Only the first fault of a key is
+    recorded, because further faults usually follow from it.
     """
 
     path: Path
@@ -69,11 +70,11 @@ class ConfigReading:
         )
 
     def at_fault(self, place: Place) -> bool:
-        """Return True if a fault is recorded for this place, for a part of it or for a table around it."""
+        """Return True if a fault is recorded for `place`, a part of it or a table around it."""
         return place in self._above or any(place[:end] in self.faults for end in range(len(place) + 1))
 
     def report(self, place: Place, allowed: str, found: str | None = None) -> None:
-        """Record a fault at `place`, unless one is recorded. `found` defaults to a description."""
+        """Record a fault, unless `at_fault` is true. `found` defaults to a description of the value."""
         place = self.written(place)
         if not self.at_fault(place):
             found = found or described(self.value(place), place, self.origins.get(place))
@@ -102,7 +103,10 @@ class ConfigReading:
             self.report_included(path, key, found, allowed)
 
     def text_of(self, path: Path, most_bytes: int) -> str:
-        """Return the text of a file, and record the stamp it had before. Raise UnreadableFileError."""
+        """Return the text of a file, and record its stamp from before the reading.
+
+        Raise UnreadableFileError if the file cannot be read.
+        """
         self.stamps[path] = stamp(path)
         return read_text(path, most_bytes)
 
@@ -127,7 +131,7 @@ class ConfigReading:
         return text
 
     def written(self, place: Place) -> Place:
-        """Return `place`, or the place of the single text that is written instead of a list or a table."""
+        """Return `place`, or the place of a single value that replaces a list or a table."""
         for end in range(1, len(place)):
             value = self.value(place[:end])
             if value is not None and not isinstance(value, dict | list):

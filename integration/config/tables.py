@@ -79,7 +79,7 @@ def config_of(reading: ConfigReading) -> Config:
 
 
 def table_of(reading: ConfigReading, key: str) -> dict[str, Any]:
-    """Return a top-level table of the file, or an empty table if it is missing. Report any other value."""
+    """Return a top-level table of the file, or an empty one if it is missing. Report any other value."""
     value = reading.tree.get(key, {})
     if isinstance(value, dict):
         return value
@@ -201,7 +201,7 @@ def _source(reading: ConfigReading, place: Place, table: dict[str, Any], name: s
 
 
 def _routes(reading: ConfigReading) -> tuple[Route, ...]:
-    """Return the routes. A faulty route is built with placeholders, so that later routes keep their index."""
+    """Return the routes. A faulty route has placeholder values, so that later routes keep their index."""
     tables = reading.tree.get("routes", [])
     if not isinstance(tables, list):
         reading.report(("routes",), "a list of tables, each headed [[routes]]")
@@ -259,7 +259,7 @@ def _built(
 
 
 def _placeholders(number: int, model: type[Table]) -> dict[str, Any]:
-    """Return valid values for keys with a fault. The secrets depend on `number`, so that no two are equal."""
+    """Return valid values for keys with a fault. Secrets contain `number`, so that they are unique."""
     secret = f"stand-in-for-a-secret-{number}"
     lookups = {
         HubspotSource: {"token": secret, "properties": ["0"]},
@@ -309,7 +309,8 @@ def _key(loc: Place) -> str:
 def _owner(model: type[Table], loc: Place) -> tuple[type[Table], Place]:
     """Return the model that has the last key of pydantic's path `loc`, and the path in the file.
 
-    If the key `kind` selects the model of an inner table, pydantic's path has the kind after the table's key.
+    If the key `kind` selects the model of an inner table, pydantic's path has the kind after the table's
+    key.
     """
     field = model.model_fields.get(str(loc[0])) if len(loc) > 1 else None
     types = [] if field is None else [field.annotation, *get_args(field.annotation)]

@@ -16,7 +16,7 @@ class UnreadableFileError(Exception):
 
 
 def stamp(path: Path) -> Stamp | None:
-    """Return the file's modification time, size and inode, or None if it does not exist."""
+    """Return the file's modification time (ns), size (bytes) and inode, or None if unavailable."""
     try:
         status = path.stat()
     except (OSError, ValueError):
@@ -25,7 +25,7 @@ def stamp(path: Path) -> Stamp | None:
 
 
 def readable_by_others(path: Path) -> bool:
-    """Return True if users other than the owner and its group may read the file."""
+    """Return True if the file exists and users other than the owner and its group may read it."""
     try:
         return bool(path.stat().st_mode & stat.S_IROTH)
     except (OSError, ValueError):
@@ -35,7 +35,8 @@ def readable_by_others(path: Path) -> bool:
 def read_text(path: Path, most_bytes: int) -> str:
     """Return the text of a UTF-8 file.
 
-    Raise UnreadableFileError if the file is missing, no regular file, longer than `most_bytes` or not UTF-8.
+    A byte order mark is removed. Raise UnreadableFileError if the file is missing, not a regular file,
+    not readable, longer than `most_bytes` or not UTF-8.
     """
     try:
         # Reading a pipe or a device could block or never end.

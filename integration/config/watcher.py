@@ -82,7 +82,7 @@ class ConfigWatch:
 
     @property
     def fault(self) -> ConfigError | None:
-        """The error in the files as they are now, or None if they are valid."""
+        """The error of the latest reading of the files, or None if they were valid."""
         return self._fault
 
     @property
@@ -91,10 +91,11 @@ class ConfigWatch:
         return self._candidate
 
     def look(self) -> Config | None:
-        """Check the files, at most every `every_seconds`. Return a valid configuration that is not in use.
+        """Check the files at most every `every_seconds`. Return a valid configuration that is not in use.
 
-        Each check returns it until `take` is called or the files change again. Return None if no such
-        configuration exists, if the last check is too recent, or if another thread is checking.
+        Each check returns this configuration until `take` is called or the files change again. Return
+        None if no such configuration exists, if the last check is too recent, or if another thread is
+        checking.
         """
         if self._clock() - self._looked_at < self._every_seconds or not self._lock.acquire(blocking=False):
             return None
@@ -135,7 +136,7 @@ class ConfigWatch:
         return reading if now - self._seen.at >= self._every_seconds else None
 
     def _valid(self, reading: ConfigReading) -> Config | None:
-        """Return the reading's configuration if it is valid and not in use. Record its fault otherwise."""
+        """Return the configuration if it is valid and not in use, else None. Update `fault`."""
         try:
             config = _usable(reading)
         except ConfigError as error:
@@ -153,7 +154,7 @@ class ConfigWatch:
 
 
 def _usable(reading: ConfigReading) -> Config:
-    """Return the configuration. Raise ConfigError for a fault, and for one without sources and accounts."""
+    """Return the configuration. Raise ConfigError if it has a fault or neither sources nor accounts."""
     config = reading.outcome()
     if not config.sources and not config.accounts:
         # An empty file, or one that is cut off, is valid TOML.

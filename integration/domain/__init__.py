@@ -1,1 +1,1 @@
-"""Values and pure functions of Ringback's field. The package does no I/O and reads no clock."""
+"""Values and functions of the domain. They access no network, no store and no wall clock."""

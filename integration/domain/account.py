@@ -51,9 +51,10 @@ def _server(text: str) -> str:
 class CallingHours(Table):
     """The hours in which customers may be called, in the account's time zone.
 
-    `windows` has seven entries, Monday first. Each entry is a tuple of (from, to) with from < to, sorted and
-    not touching. A `to` of 00:00 means midnight at the end of that day. `holidays` is a country code of the
-    package `holidays`, whose public holidays are closed, or None.
+    `windows` has one entry for each weekday, Monday first: the sorted (from, to) pairs of the day, empty
+    for a closed day. Windows of a day neither overlap nor touch. A `to` of 00:00 means midnight at the
+    end of the day. `holidays` is a country code of the package `holidays`; no calls are made on that
+    country's public holidays. With None, public holidays are ordinary days.
     """
 
     windows: tuple[tuple[Window, ...], ...] = Field(min_length=7, max_length=7)
@@ -61,7 +62,7 @@ class CallingHours(Table):
 
 
 class Account(Table):
-    """An `[accounts.NAME]` table: the server, token, time zone, limits and hours of a wolkvox operation."""
+    """An `[accounts.NAME]` table: the settings of one wolkvox operation and its token."""
 
     name: Name
     server: Annotated[str, AfterValidator(_server)] | None = Field(
@@ -125,12 +126,12 @@ class Account(Table):
 
     @property
     def latest_write_seconds(self) -> float:
-        """The longest time between a claim and the start of its request, in seconds."""
+        """The longest time from a claim until its request is written, in seconds."""
         return min(self.timeout_seconds, LATEST_WRITE_SECONDS)
 
     @property
     def lease_seconds(self) -> float:
-        """The time for which a claim locks the queue, in seconds. It is longer than any call."""
+        """The time for which a claim locks the queue, in seconds: the longest call and a margin."""
         longest = max(self.latest_write_seconds + self.server_limit_seconds, self.timeout_seconds)
         return longest + GUARD_SECONDS
 
@@ -168,7 +169,7 @@ class AccountView:
 
 
 def next_reset(account: Account, now: datetime) -> datetime:
-    """Return the first reset of the account's quota after `now`, aware, in the account's zone.
+    """Return the first reset of the account's quota after `now` (aware), in the account's zone.
 
     wolkvox does not document when the daily limit of a token resets, so `quota_resets_at` is a setting.
     """
@@ -181,5 +182,5 @@ def next_reset(account: Account, now: datetime) -> datetime:
 
 
 def quota_day(ends: datetime) -> str:
-    """Return the ISO date that identifies a quota day: the date on which it ends, in the account's zone."""
+    """Return the ISO date that identifies a quota day. `ends` is its end, in the account's zone."""
     return ends.date().isoformat()

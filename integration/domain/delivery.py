@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 QUERY = ":query"
-"""The name under which the headers of a delivery hold its query string, undecoded. No header can have it.
+"""The name under which the headers of a delivery hold its query string, undecoded. It is no header name.
 
-The query string is stored with the headers, so that `delivery.query` is known when an event is mapped again.
+The query string is stored with the headers, so that `delivery.query` is known when an event is mapped
+again.
 """
 
 
@@ -21,11 +22,11 @@ The query string is stored with the headers, so that `delivery.query` is known w
 class Delivery:
     """One webhook request, with the bytes of its body exactly as they arrived.
 
-    `url` is the full URL as the sender signed it (scheme, host, path, query), or `public_url` if that is
-    configured. The names in `headers` are normalized by `header_name`; the values of a repeated header are
-    joined by a comma. `received_at` is aware, UTC. `url_key` is the last part of the path, if present.
-    `proof` is the verification method after verification; it contains no secret. `client_address` is the
-    peer's IP address, which may be a proxy's.
+    `url` is the URL from `signed_url`, with scheme, host, path and query. The names in `headers` are
+    normalized by `header_name`; the values of a repeated header are joined by a comma. `received_at` is
+    aware, UTC. `url_key` is the last part of the path, or None. `proof` is the verification method, or ""
+    before verification; it contains no secret. `client_address` is the peer's IP address, which may be a
+    proxy's.
     """
 
     id: str
@@ -50,11 +51,11 @@ class Event:
     """One thing that happened in the CRM. A delivery has one or more events.
 
     `data` is the variable `event` of templates (JSON values only). `dedup_key` is the sender's id of the
-    event, which is equal when the event is sent again. If it is None, an event is a duplicate while its body
-    equals the newest request of its customer. `occurred_at` is the CRM's time of the event, aware, or None.
-    `lookup_id` is the record to read before mapping, if the source has a lookup. `record_id` is the CRM's id
-    of the record that the event is about; users search by it. `place` is the event's index in its delivery,
-    from 0.
+    event, which is equal when the event is sent again. Without this id, an event is a duplicate while its
+    body equals the newest request of its customer. `occurred_at` is the CRM's time of the event, aware,
+    or None. `lookup_id` identifies the record that the source's lookup reads, or is None. `record_id` is
+    the CRM's id of the event's record, by which users search. `place` is the event's index in its
+    delivery, from 0.
     """
 
     data: Any = field(repr=False)
@@ -69,8 +70,10 @@ class Event:
 class Answer:
     """The result of a verified delivery, as it is stored and returned to the sender.
 
-    `delivery` is the delivery's id, or the id of the first one for a repeated delivery. `recalls` has the ids
-    of recalls in the order of the events. The other fields count events.
+    `delivery` is the delivery's id; a repeated delivery has the id of the first one. `recalls` has the
+    ids of recalls in the order of the events. `cancelled` has the ids of the recalls that the events
+    cancelled, `too_late` the ids of those that wolkvox had already accepted. The other fields count
+    events.
     """
 
     delivery: str
@@ -84,7 +87,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorAnswer:
-    """The response to a rejected delivery: the HTTP status, and one sentence for the sender."""
+    """The response to a rejected delivery: the HTTP status, a title, and a detail or ""."""
 
     status: int
     title: str
@@ -114,10 +117,10 @@ def header_name(name: str) -> str:
 def signed_url(
     public_url: str | None, headers: Mapping[str, str], *, scheme: str, path: str, query: str
 ) -> str:
-    """Return the URL that the sender signed: `public_url`, else the URL of the request.
+    """Return the URL that the sender signed: `public_url`, or the URL of the request if it is None.
 
-    `X-Forwarded-Proto` and `X-Forwarded-Host` are used without a check, because a wrong URL only makes the
-    signature invalid.
+    The query of the request is added to a `public_url` without a query. `X-Forwarded-Proto` and
+    `X-Forwarded-Host` are used without a check, because a wrong URL only makes the signature invalid.
     """
     if public_url is not None:
         return f"{public_url}?{query}" if query and "?" not in public_url else public_url

@@ -1,7 +1,7 @@
-"""The exceptions of Ringback, grouped by who must act: the operator, the sender, or nobody (retry later).
+"""The exceptions of Ringback, grouped by who must act: the operator, the sender, a user, or nobody.
 
-Messages never contain a secret, a token or a customer's number. A value from a customer is described by
-its type or length in `found`, never quoted.
+Messages never contain a secret, a token or a customer's number. `found` describes a value from a customer
+by its type, length or shape and does not quote the value.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 
 
 class RingbackError(Exception):
-    """Base class of all errors that Ringback raises."""
+    """Base class of the exceptions in this module and of most other errors of Ringback."""
 
 
 # --- the operator must act -------------------------------------------------------------------
@@ -24,8 +24,8 @@ def invalid_value(subject: str, found: str, allowed: str) -> str:
     """Return two sentences: the fault of `subject`, and the remedy.
 
     `found` completes the sentence "… is FOUND". `allowed` completes the sentence "Use ALLOWED", or is a
-    sentence that begins with one of `_INSTRUCTIONS`. It may end with a sentence of its own, such as a
-    suggestion.
+    sentence that begins with one of `_INSTRUCTIONS`. Both forms may be followed by another sentence, such
+    as a suggestion.
     """
     remedy = allowed if allowed.startswith(_INSTRUCTIONS) else f"Use {allowed}"
     return f"{subject} is {found}. {remedy}{'' if remedy.endswith(('.', '?')) else '.'}"
@@ -50,7 +50,7 @@ class Fault:
 
 
 class ConfigError(RingbackError):
-    """The configuration is invalid and not used. `faults` has every fault."""
+    """The configuration is invalid and not used. `faults` has one or more faults."""
 
     def __init__(self, faults: tuple[Fault, ...]) -> None:
         super().__init__("\n".join(str(fault) for fault in faults))
@@ -58,14 +58,14 @@ class ConfigError(RingbackError):
 
 
 class StoreUnsafeError(RingbackError):
-    """The store may lose acknowledged data, and `[store] accept_loss` is not set."""
+    """The store may lose acknowledged data, and `[store] accept_loss` is not true."""
 
 
 class UnmappableError(RingbackError):
-    """An event cannot be mapped to a recall. It is parked until the configuration is corrected.
+    """An event, or the fields of a request to `/v1`, cannot be mapped to a recall.
 
-    `field` is the recall's field (or `when`, `events`). `found` describes the value, `allowed` the values
-    that are accepted. `found` may be stored with the parked event, but is never logged.
+    `field` is a field of the recall, or another place such as `account`, `when` or `events`. `found`
+    describes the value, `allowed` the values that are accepted. Both may be stored with a parked event.
     """
 
     def __init__(self, field: str, found: str, allowed: str) -> None:
@@ -88,7 +88,7 @@ class CannotSignError(RingbackError):
 
 
 class NotFoundError(RingbackError):
-    """The recall, account, source or parked event does not exist."""
+    """A recall, an account, a source or another object with the given name or id does not exist."""
 
 
 # --- the sender must act ---------------------------------------------------------------------
@@ -108,9 +108,9 @@ class NotVerifiedError(RingbackError):
 
 
 class UnreadableError(RingbackError):
-    """The body is verified but cannot be parsed (status 400).
+    """The body of a request cannot be parsed (status 400).
 
-    `where` is a place in the body, never its text.
+    `where` is the place of the fault in the body, such as "body, line 2, column 5". It quotes no text.
     """
 
     def __init__(self, where: str, found: str, allowed: str) -> None:
@@ -134,7 +134,7 @@ class TooMuchWorkError(RingbackError):
 
 
 class WorkOverranError(RingbackError):
-    """A preview or a search was stopped because it took longer than `seconds` (status 422)."""
+    """A task such as a preview or a search was stopped after `seconds` (status 422)."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"the work took longer than {seconds:g} s")
@@ -142,7 +142,7 @@ class WorkOverranError(RingbackError):
 
 
 class WorkFailedError(RingbackError):
-    """A preview or a search failed, for example because it needed too much memory (status 422)."""
+    """A task such as a preview or a search failed, for example for lack of memory (status 422)."""
 
 
 class ClientLeftError(RingbackError):
@@ -159,7 +159,7 @@ class StoreAwayError(RingbackError):
 
 
 class ForkServerFailedError(RingbackError):
-    """The process that runs previews and searches failed (status 503). The next one starts a new process."""
+    """The process that runs previews and searches failed (status 503). The next task starts a new one."""
 
     retry_after_seconds = 5
 

@@ -50,8 +50,8 @@ class ValidationIssue:
     """An invalid value of a configuration key.
 
     `place` is the path to the value from the table that is validated (texts are keys, numbers are indexes
-    from 0). `allowed` describes the accepted values. `found` replaces the default description of the value,
-    and quotes no secret.
+    from 0). `allowed` describes the accepted values. `found` describes the value without a secret; with
+    None, the fault has the default description.
     """
 
     place: tuple[str | int, ...]
@@ -62,8 +62,8 @@ class ValidationIssue:
 def invalid(allowed: str, found: str | None = None, *, key: str = "") -> PydanticCustomError:
     """Return pydantic's error for an invalid value. `allowed` describes the accepted values.
 
-    `found` replaces the default description of the value, and must not quote a secret. `key` is the key to
-    report if the error concerns a whole table.
+    `found` replaces the default description of the value, and must not quote a secret. `key` is the key
+    to report if the error concerns a whole table.
     """
     return PydanticCustomError("refused", "{allowed}", {"allowed": allowed, "found": found, "key": key})
 
@@ -82,9 +82,9 @@ def _known_zone(name: object) -> ZoneInfo:
 def _similar_zone(name: str) -> str | None:
     """Return the time zone with a similar city, or None.
 
-    Only the cities are compared, because the names of one continent are all similar. Zones such as Etc/GMT-5
-    are never suggested: their sign is the opposite of the common one
-    (https://data.iana.org/time-zones/tzdb/etcetera).
+    The similarity of the cities decides, because the names of one continent are all similar. The whole
+    names are compared only between zones with the same city. Zones such as Etc/GMT-5 are never suggested,
+    because their sign is the opposite of the common one (https://data.iana.org/time-zones/tzdb/etcetera).
     """
     known = sorted(zone for zone in available_timezones() if "/" in zone and not zone.startswith("Etc/"))
     cities = {zone: zone.rpartition("/")[2].casefold() for zone in known}
@@ -138,7 +138,7 @@ def _fits_path(secret: SecretStr) -> SecretStr:
 
 
 def is_this_machine(host: str) -> bool:
-    """Return True if a host name or an IP address is a loopback address."""
+    """Return True for a loopback IP address, `localhost`, and names that end with `.localhost`."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -148,7 +148,8 @@ def is_this_machine(host: str) -> bool:
 def _address(text: str, allowed: str) -> SplitResult:
     """Return the parts of an http or https URL.
 
-    Raise ValueError if it has a user name, a fragment or white space.
+    Raise pydantic's error with `allowed` for any other text, and for a URL with a user name, a fragment
+    or characters that are not visible ASCII.
     """
     try:
         parts = urlsplit(text)

@@ -22,7 +22,7 @@ _ESCAPE = re.compile(
 
 
 def read_json(text: str) -> Any:
-    """Return the value of a JSON text from the store. Invalid UTF-8 becomes surrogates."""
+    """Return the value of a JSON text from the store. Raise ValueError for invalid JSON or UTF-8."""
     return orjson.loads(text.encode("utf-8", "surrogateescape"))
 
 
@@ -30,9 +30,9 @@ def parse_json(text: bytes) -> Any:
     """Return the value of a sender's JSON text (RFC 8259, UTF-8).
 
     An integer beyond 64 bits becomes a text of its digits, because a rounded number would be another
-    customer's id. The last of repeated keys wins. A lone surrogate becomes U+FFFD. Raise UnreadableError for
-    invalid JSON, more than MAX_JSON_DEPTH levels, `NaN`, `Infinity` and numbers outside the range of double
-    precision.
+    customer's id. The last of repeated keys wins. The escape of a lone surrogate becomes U+FFFD. Raise
+    UnreadableError for an empty text, invalid JSON, more than MAX_JSON_DEPTH levels, `NaN`, `Infinity`
+    and numbers outside the range of double precision.
     """
     if not text.strip():
         raise UnreadableError("body", "empty", "JSON")

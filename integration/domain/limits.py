@@ -1,7 +1,8 @@
 """Limits for untrusted input.
 
-They apply to webhooks, `/v1`, forms of the dashboard, samples in the studio, XML, multipart bodies and the
-responses of an identity provider. The limits of templates are in `integration.mapping.expressions.data`.
+They apply to webhooks, `/v1`, forms of the dashboard, samples in the studio, XML, multipart bodies and
+the responses of an identity provider. The limits of templates are in
+`integration.mapping.expressions.data`.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ MAX_ANSWER_BYTES: Final = 256 * 1024
 """Limit for an answer of an identity provider. Its keys and tokens take some kilobytes."""
 
 MAX_FIELDS: Final = 2000
-"""Limit for the fields of a form, the parts of a multipart body, the parameters of a query string, and the
-names in a body of `/v1`."""
+"""Limit for the fields of a form, the parts of a multipart body, the parameters of a query string, and
+the names in a body of `/v1`."""
 MAX_FIELD_DEPTH: Final = 10
 """Limit for the pairs of brackets in the name of a field."""
 MAX_PART_HEAD_BYTES: Final = 4 * 1024

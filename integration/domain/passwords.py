@@ -36,14 +36,17 @@ class BusyError(RingbackError):
 
 
 def hashed(password: str) -> str:
-    """Return the argon2id hash of a password. Raise ValueError if the password is too short or too long."""
+    """Return the argon2id hash of a password.
+
+    Raise ValueError if the password is shorter than SHORTEST or longer than LONGEST.
+    """
     if not SHORTEST <= len(password) <= LONGEST:
         raise ValueError(PASSWORD_WORDS)
     return _HASHER.hash(password)
 
 
 def is_sound(text: str) -> bool:
-    """Return True if a text is an argon2id hash whose cost in memory and rounds is accepted."""
+    """Return True if a text is an argon2id hash with accepted memory, rounds and parallelism."""
     try:
         parameters = extract_parameters(text)
     except InvalidHashError:
@@ -55,7 +58,7 @@ def is_sound(text: str) -> bool:
 class Verifier:
     """Verifies passwords, at most `at_once` at a time, because each verification needs much memory.
 
-    Further calls wait for up to `patience_seconds`.
+    Further calls wait for up to `patience_seconds` and then raise BusyError.
     """
 
     def __init__(self, *, at_once: int = 2, patience_seconds: float = 2.0) -> None:
@@ -63,10 +66,11 @@ class Verifier:
         self._patience_seconds = patience_seconds
 
     def right(self, password: str, hash_: str | None, others: Iterable[str]) -> bool:
-        """Return True if `password` matches `hash_`. Raise BusyError if too many calls wait.
+        """Return True if `password` matches `hash_`. Raise BusyError after `patience_seconds` of waiting.
 
         With `hash_=None` (unknown user) a dummy hash is verified, so that the time does not reveal which
-        users exist. It costs as much as the most expensive hash in `others`, the hashes of all users.
+        users exist. The dummy hash costs as much as the most expensive hash in `others`, the hashes of
+        all users.
         """
         with self._place():
             return _matches(password[: LONGEST + 1], hash_ or _decoy(others)) and hash_ is not None
@@ -90,7 +94,7 @@ def _matches(password: str, hash_: str) -> bool:
 
 
 def _decoy(others: Iterable[str]) -> str:
-    """Return a hash that matches no password and costs as much as the most expensive of `others`."""
+    """Return a random hash that costs as much as the most expensive of `others`."""
     highest = max((extract_parameters(each) for each in others), key=_cost, default=None)
     cost = (highest.memory_cost, highest.time_cost, highest.parallelism) if highest else (19 * 1024, 2, 1)
     salt, digest = (base64.b64encode(secrets.token_bytes(size)).decode().rstrip("=") for size in (16, 32))

@@ -31,9 +31,9 @@ class RecallRequest:
     """A recall before it is stored and queued.
 
     `recall_date` is the date to send to wolkvox, after the schedule's rules. `requested_date` is the date
-    that the CRM sent. Both are aware and in the account's zone. `version` is the CRM's time of the request,
-    aware; per queue, campaign and customer the newest version wins. `recall_telephone` is formatted as the
-    operation dials. `notes` explains why `recall_date` differs from `requested_date`.
+    before these rules. Both are aware and in the account's zone. `version` is the time of the request,
+    aware; per queue, campaign and customer the newest version wins. `recall_telephone` is formatted as
+    the operation dials. `notes` explains why `recall_date` differs from `requested_date`.
     """
 
     account: str
@@ -50,7 +50,10 @@ class RecallRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelRequest:
-    """A request to cancel the queued recalls of a customer in a campaign."""
+    """A request to cancel the queued recalls of a customer in a campaign.
+
+    `version` is the time of the request, aware.
+    """
 
     account: str
     campaign_id: str
@@ -64,12 +67,12 @@ class CancelRequest:
 class Attempt:
     """One push to wolkvox: its start (aware, UTC), its duration and the response.
 
-    `outcome` is the verdict's name. `http_status`, `code` and `msg` are None if no response arrived. `msg`
-    and `answer` are customer data, because wolkvox repeats customer and telephone in them. `answer` is the
-    whole response body of at most 64 KiB; the first 3 and the latest 20 attempts have it, unless wolkvox
-    accepted the recall. `number` counts the recall's attempts from 1. An attempt that was retried has the
-    `recall_date` that was sent, the `reason` of the retry, and `next_at`, the time it was scheduled for
-    (aware).
+    `outcome` is the verdict's name. `http_status`, `code` and `msg` are None if no response arrived.
+    `msg` and `answer` are customer data, because wolkvox repeats customer and telephone in them. `answer`
+    is the whole response body of at most 64 KiB; the first 3 and the latest 20 attempts have it, unless
+    wolkvox accepted the recall. `number` counts the recall's attempts from 1. An attempt that was retried
+    has the `recall_date` that was sent, the `reason` of the retry, and `next_at`, the time of
+    the retry (aware).
     """
 
     started_at: datetime
@@ -98,12 +101,12 @@ class Change:
 class Recall:
     """A recall as the store holds it.
 
-    `delivery` and `place` identify the event that it was mapped from. `record` is the CRM's id of the
-    event's record. `proof` is the verification method of the delivery. `digest` is the start of the digest
-    of the configuration that mapped the event. `notes` explains why `recall_date` differed from
-    `requested_date` when the recall was enqueued. `words` is the digest of the words of wolkvox' latest
-    answer. `again_of` is the id of the recall that an operator asked for again. `again_by` are the ids of
-    the recalls that this led to.
+    `attempts` has the latest 100 attempts. `delivery` and `place` identify the event of the recall.
+    `record` is the CRM's id of the event's record. `proof` is the verification method of the delivery.
+    `digest` is the start of the digest of the configuration that mapped the event. `notes` explains why
+    `recall_date` differed from `requested_date` when the recall was enqueued. `words` is the digest of
+    the words of wolkvox' latest answer. `again_of` is the id of the recall that this one repeats at an
+    operator's request. `again_by` has the ids of the recalls that repeat this one.
     """
 
     id: str
@@ -135,12 +138,11 @@ class Recall:
 class Filter:
     """Conditions that a recall must match. A condition that is None matches every recall.
 
-    `accounts` is the set that the caller may see, `states` the set that an action applies to.
-    `telephones` holds the last digits of numbers, or whole numbers after
-    `phone_numbers.FULL_NUMBER_PREFIX`; one of them must match. `about` matches the customer's id or the
-    CRM's record id. If both `about` and `telephones` are set, one match of either is enough. `prefix` is
-    the start of the recall's id. `words` is the digest of the words of wolkvox' latest answer. Times are
-    aware; the `until` times are exclusive.
+    `accounts` and `states` are the sets of the accounts and states that match. `telephones` holds the
+    last digits of numbers, or whole numbers after `phone_numbers.FULL_NUMBER_PREFIX`; one of them must
+    match. `about` matches the customer's id or the CRM's record id. If both `about` and `telephones` are
+    set, one match of either is enough. `prefix` is the start of the recall's id. `words` is the digest of
+    the words of wolkvox' latest answer. Times are aware; the `until` times are exclusive.
     """
 
     state: State | None = None

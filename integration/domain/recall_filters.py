@@ -1,7 +1,7 @@
 """Build recall filters from a search text and from the query parameters of a URL. Pure.
 
-The search box accepts a recall's id, a telephone number in any notation, a customer's id, or a record id of
-the CRM, and detects which it is. URLs contain the id of a stored search, never a telephone number or a
+The search box accepts a recall's id, a telephone number in any notation, a customer's id, or a record id
+of the CRM, and detects which it is. URLs contain the id of a stored search, never a telephone number or a
 customer's id.
 """
 
@@ -39,9 +39,10 @@ _ID: Final = re.compile(r"(?:rc|dl|pk)_[0-9a-z]+")
 
 
 def plain_id(text: str) -> str:
-    """Return an id without separators if it is a number: `052.123.456` becomes `52123456`.
+    """Return a number without separators and leading zeros: `052.123.456` becomes `52123456`.
 
-    Other texts are unchanged. The store's search has the same rule (Find.plain_id in store/lua/recalls.lua).
+    Other texts are unchanged. The store's search has the same rule (Find.plain_id in
+    store/lua/recalls.lua).
     """
     found = SPELLED_NUMBER.fullmatch(text)
     return re.sub(r"\D", "", text).lstrip("0") or "0" if found else text
@@ -57,7 +58,7 @@ class SearchTerm:
 
     @property
     def is_id(self) -> bool:
-        """True for an id of Ringback, or the start of one. Such a term does not identify a person."""
+        """True for an id such as `rc_4f2a`, or its start. Such a term does not identify a person."""
         return _ID.fullmatch(self.text.lower()) is not None
 
     @property
@@ -68,7 +69,7 @@ class SearchTerm:
         return {"about": self.text, "telephones": self.telephones}
 
     def is_in(self, value: Any) -> bool:
-        """Return True if a JSON value has the term as a whole text or number, or as a telephone number."""
+        """Return True if a value in JSON data equals the term as text, number or telephone number."""
         if isinstance(value, dict):
             return any(map(self.is_in, value.values()))
         if isinstance(value, list):
@@ -98,7 +99,7 @@ _ALIKE: Final = 4
 
 
 def search_term(text: str, accounts: Iterable[Account], *, whole: bool) -> SearchTerm:
-    """Return the term for a text from the search box. With `whole`, only whole numbers match.
+    """Return the term for a text from the search box. With `whole`, only whole telephone numbers match.
 
     A user who sees masked numbers needs `whole`: a search by the end of a number would reveal its digits.
     """
@@ -109,10 +110,10 @@ def search_term(text: str, accounts: Iterable[Account], *, whole: bool) -> Searc
 
 @dataclass(frozen=True, slots=True)
 class FilterQuery:
-    """The filter of a URL with its parameters.
+    """The filter that the query parameters of a URL describe.
 
-    `unread` has the names of parameters with an invalid value. `searched` is the text of the URL's stored
-    search, "" if it has none.
+    `texts` has the values of the known parameters. `unread` has the names of parameters that are invalid
+    or no longer accepted. `searched` is the text of the stored search, or "" without one.
     """
 
     which: Filter
@@ -129,8 +130,8 @@ class FilterQuery:
 def read_filters(parameters: Mapping[str, str], zone: tzinfo, term: SearchTerm | None = None) -> FilterQuery:
     """Return the filter for the query parameters in `parameters`. Times without an offset are in `zone`.
 
-    `term` is the stored search of the parameter `search`, or None if it is no longer stored. If a value is
-    invalid, the filter matches no recalls and `unread` has the parameter's name.
+    `term` is the stored search of the parameter `search`, or None if there is none. If a parameter is
+    invalid or is in PERSONAL, the filter matches no recalls and `unread` has the parameter's name.
     """
     texts = {name: parameters[name].strip()[:LONGEST] for name in NAMES if parameters.get(name, "").strip()}
     read: dict[str, Any] = {name: texts[text] for text, name in TEXTS.items() if text in texts}

@@ -25,10 +25,11 @@ _NOT_METHOD = re.compile(r"[^A-Z]")
 class Rejection:
     """A rejected delivery.
 
-    `at` is aware. `sender` is a shortened IP address. `headers` has the names of the relevant headers,
-    without values. `size` is in bytes, or None if unknown. `findings` holds pairs of a cause and its facts
-    (see `webhooks.diagnosis`). `proved` is True if the findings fully explain the rejection. `more` is the
-    number of further rejections of the same batch that are not recorded individually.
+    `at` is aware. `sender` is a shortened IP address, or "" if unknown. `headers` has the names of the
+    relevant headers, without values. `size` is in bytes, or None if unknown. `findings` holds pairs of a
+    cause and its facts (see `webhooks.diagnosis`). `proved` is True if the findings fully explain the
+    rejection. `more` is the number of further rejections of the same batch that are not recorded
+    individually.
     """
 
     at: datetime
@@ -68,7 +69,7 @@ def rejection_of(  # noqa: PLR0913  (a request has these parts)
 
 
 def relevant_header_names(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the names of the headers that affect verification, proxies or the parsing of the body."""
+    """Return at most 20 names of headers that matter for verification, proxies or parsing, sorted."""
     named = (safe_header_name(name) for name in headers if any(word in name for word in _RELEVANT_WORDS))
     return tuple(sorted(named))[:_MOST_HEADERS]
 
@@ -80,7 +81,7 @@ def sender(headers: Mapping[str, str], address: str) -> str:
 
 
 def shortened(address: str) -> str:
-    """Return the first three parts of an IP address, and "" for a text that is none.
+    """Return the first three parts of an IP address and "x", or "" for any other text.
 
     Loopback addresses are returned in full.
     """
@@ -100,5 +101,5 @@ _LONGEST_NAME = 64
 
 
 def safe_header_name(name: str) -> str:
-    """Return a header's name without the characters that are unsafe to store or display."""
+    """Return a header's name in lower case with only `a-z 0-9 _ -`, at most 64 characters."""
     return _NOT_NAME.sub("", name.lower())[:_LONGEST_NAME]

@@ -9,8 +9,8 @@ from enum import StrEnum
 class Role(StrEnum):
     """A role of dashboard users. Each role has the permissions of the roles before it.
 
-    A viewer reads, with masked numbers. An operator also reveals numbers, retries, cancels, pauses, resumes,
-    remaps and tests. An admin also reads the audit log, and exports and erases personal data.
+    A viewer reads, with masked numbers. An operator also reveals numbers, retries, cancels, pauses,
+    resumes, remaps and tests. An admin also reads the audit log, and exports and erases personal data.
     """
 
     VIEWER = "viewer"
@@ -31,5 +31,5 @@ class SignedInUser:
     role: Role
 
     def may(self, least: str) -> bool:
-        """Return True if the user's role has the permissions of `least`. Templates use it to show buttons."""
+        """Return True if the user's role has the permissions of `least`, the value of a role."""
         return self.role.allows(Role(least))

@@ -1,4 +1,4 @@
-"""Conversion between aware datetimes, epoch times and ISO 8601 texts. Naive datetimes raise ValueError."""
+"""Convert between aware datetimes, epoch times and ISO 8601 texts. Naive arguments raise ValueError."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def epoch_seconds(moment: datetime) -> float:
 
 
 def epoch_ms(moment: datetime) -> int:
-    """Return a moment as whole milliseconds since 1970 (UTC)."""
+    """Return a moment as milliseconds since 1970 (UTC), rounded."""
     return round(_aware(moment).timestamp() * 1000)
 
 
@@ -45,7 +45,10 @@ def from_iso(text: str) -> datetime:
 
 
 def read_iso(text: str, zone: tzinfo) -> datetime | None:
-    """Return the moment of an ISO 8601 text, in `zone` if it has no offset, or None for any other text."""
+    """Return the moment of an ISO 8601 text, or None for any other text.
+
+    A text without an offset is a time in `zone`.
+    """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -24,11 +24,11 @@ _MARKS = (
 )
 
 WIDE_CHARSETS = ("utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
-"""Charsets in which ASCII characters have different bytes. All others that are read encode them as UTF-8."""
+"""UTF-8, and the charsets in which ASCII characters have other bytes than in UTF-8."""
 
 
 def charset_of(content_type: str) -> str:
-    """Return Python's name of the charset in a content type, or "utf-8" if it is missing or unknown."""
+    """Return Python's name of a content type's charset, or "utf-8" if it is missing or not supported."""
     declared = _CHARSET.search(content_type)
     try:
         name = codecs.lookup(declared[1]).name if declared else "utf-8"
@@ -41,7 +41,7 @@ def charset_of(content_type: str) -> str:
 def utf8(body: bytes, charset: str) -> bytes:
     """Return a body in UTF-8 without byte order marks. A mark overrides `charset`.
 
-    A lone surrogate becomes U+FFFD. Raise UnreadableError for bytes that are invalid in the charset.
+    A lone surrogate becomes U+FFFD. Raise UnreadableError for bytes that `decoded` cannot decode.
     """
     charset = next((name for mark, name in _MARKS if body.startswith(mark)), charset)
     try:
@@ -51,11 +51,11 @@ def utf8(body: bytes, charset: str) -> bytes:
 
 
 def decoded(body: bytes, charset: str) -> str:
-    """Decode bytes as UTF-8 if that is valid and `charset` extends ASCII, otherwise as `charset`.
+    """Return the text of bytes: decoded as UTF-8 if valid and `charset` extends ASCII, else as `charset`.
 
     Many senders use UTF-8 but declare another charset, and a text in another charset is hardly ever valid
-    UTF-8. A lone surrogate becomes U+FFFD: JavaScript, Java and .NET can cut a text inside a surrogate pair
-    and encode the remaining half. Raise UnicodeDecodeError if the bytes are not valid in `charset`.
+    UTF-8. A lone surrogate becomes U+FFFD: JavaScript, Java and .NET can cut a text inside a surrogate
+    pair and encode the remaining half. Raise UnicodeDecodeError if the bytes are not valid in `charset`.
     """
     if extends_ascii(charset):
         with suppress(UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""The names that templates can read: the event, and what all events of its delivery share. Pure.
+"""The names that templates can read, for one event and for all events of a delivery. Pure.
 
 Templates cannot read headers that authenticate the sender.
 """
@@ -127,7 +127,8 @@ class DeliveryContext:
 class EventContext:
     """The names that the templates of one event can read, computed once per account.
 
-    `looked_up` has the names that a lookup adds, with their values, or is NOT_LOOKED_UP before the lookup.
+    `looked_up` has the names that a lookup adds, with their values, or is NOT_LOOKED_UP before the
+    lookup.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """Parse form fields and query strings into mappings and lists for templates. Pure.
 
-Brackets in a name are parsed as PHP does: `a[b][]=c`. Items with `[]`, and items numbered from 0 without a
-gap, become a list. All other items become a mapping, whose keys are never renumbered: `fields[7]` stays "7"
-whatever other fields a customer filled in.
+Brackets in a name are parsed as PHP does: `a[b][]=c`. An inner mapping whose keys are the numbers from
+0 without a gap becomes a list, for example items with `[]`. Other mappings keep their keys, so that
+`fields[7]` has the key "7" even if the fields before it are missing.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _path(name: str) -> list[str]:
 
 
 def _add(tree: dict[str, Any], path: list[str], value: str) -> None:
-    """Add a value to nested mappings. A value whose name also has inner names gets an index as its key."""
+    """Add a value to nested mappings. A value whose name also has inner names gets an index as key."""
     for key in path[:-1]:
         inner = tree.setdefault(key or _next_index(tree), {})
         if not isinstance(inner, dict):

@@ -1,7 +1,7 @@
-"""Decide the outcome of each event of a delivery, before anything is stored. Pure.
+"""Decide the outcome of each event of a delivery. Pure.
 
-Every event has exactly one outcome. An event that cannot be mapped has the outcome Parked; it raises no error
-and does not affect other events.
+Every event has exactly one outcome. An event that cannot be mapped has the outcome Parked; its error is
+not raised and does not affect other events.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _UNREACHED = "not reached: an earlier route decided"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecallWanted:
-    """Outcome: the event becomes a recall. `notes` explains why its date differs from the requested one."""
+    """Outcome: the event becomes a recall. `notes` explains changes of the requested date."""
 
     event: Event
     request: RecallRequest
@@ -52,9 +52,9 @@ class CancelWanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expired:
-    """Outcome: the schedule drops the recall. It is recorded in the state `expired` and never pushed.
+    """Outcome: the schedule drops the recall, which is recorded in the state `expired` and not pushed.
 
-    Its `recall_date` is the requested date. `event` is None for a request to `/v1`.
+    The `recall_date` of `request` is the requested date. `event` is None for a request to `/v1`.
     """
 
     event: Event | None
@@ -73,7 +73,8 @@ class Ignored:
 class Parked:
     """Outcome: the event cannot be mapped. It waits until the configuration is corrected.
 
-    `field` is the recall's field, `when` or `event`. `found` describes the value and never quotes it.
+    `field` is the recall's field, or `account`, `when`, `route`, `event` or `record`. `found` describes
+    the value and never quotes it.
     """
 
     event: Event
@@ -134,10 +135,11 @@ def plan_event(
     now: datetime,
     looked_up: Mapping[str, object] | NotLookedUp = NOT_LOOKED_UP,
 ) -> EventPlan:
-    """Return the plan of one event.
+    """Return the outcome of one event. `now` is aware.
 
-    `looked_up` is the result of the lookup: the names for templates with their values, empty if the record
-    does not exist, or NOT_LOOKED_UP before the lookup. An event without a `lookup_id` has no record.
+    `looked_up` is the result of the lookup: the names for templates with their values, empty if the
+    record does not exist, or NOT_LOOKED_UP before the lookup. An event without a `lookup_id` has no
+    record.
     """
     return explain_event(compiled_routes, delivery, event, now, looked_up).plan
 
@@ -151,7 +153,8 @@ def explain_event(
 ) -> Explained:
     """Return the outcome of one event, with the result of every route of its source.
 
-    The arguments are those of `plan_event`.
+    There are no results of routes if the outcome is Pending, the event is not an object, or the source
+    has no routes. The arguments are those of `plan_event`.
     """
     explained = _explain(
         compiled_routes, DeliveryContext(compiled_routes.config, delivery, now), event, looked_up
@@ -164,7 +167,7 @@ def explain_event(
 
 
 def unreadable_record(event: Event, reason: str) -> Parked:
-    """Return the plan of an event whose record could not be read. `reason` quotes no customer data."""
+    """Return the outcome of an event whose record could not be read. `reason` quotes no customer data."""
     return _parked(event, UnmappableError("record", reason, "a record that the lookup can read"))
 
 
@@ -178,9 +181,9 @@ def request_from_fields(  # noqa: PLR0913  (a recall has these fields)
     now: datetime,
     source: str,
 ) -> RecallRequest | Expired:
-    """Return the recall request for the fields of a `/v1` call. `source` is `api:` and the key's name.
+    """Return the recall request for the fields of a `/v1` call, or Expired if the schedule drops it.
 
-    Raise BadFieldsError with every invalid field.
+    `now` is aware. `source` is `api:` and the key's name. Raise BadFieldsError with every invalid field.
     """
     fields = {
         "campaign_id": campaign_id,
@@ -206,8 +209,9 @@ def request_from_fields(  # noqa: PLR0913  (a recall has these fields)
 def request_again(account: Account, recall: Recall, date: datetime, now: datetime) -> RecallRequest:
     """Return the request for a recall that an operator repeats, at `date` (aware).
 
-    Its version is `now`, so that it is the newest of its customer. Raise UnmappableError if the account has
-    no calling hours after `date`.
+    `now` is aware and becomes the version, so that the request is the newest of its customer. The
+    account's `late` has no effect. Raise UnmappableError if the account has no calling hours after
+    `date`.
     """
     values = {
         "campaign_id": recall.campaign_id,
@@ -270,7 +274,7 @@ def _plan(
 def _parked(
     event: Event, fault: UnmappableError, taken: CompiledRoute | None = None, account: Account | None = None
 ) -> Parked:
-    """Return the outcome for an event with a fault. `account` is the account that it names, if known."""
+    """Return the outcome for an event with a fault. `account` is the account of its recall, if known."""
     if taken is not None and not taken.route.has_account_template:
         account = taken.first_account
     known = account is not None and fault.field != "account"
@@ -318,9 +322,10 @@ def _cancel(account: Account, values: Mapping[str, Any], origin: _Origin) -> Can
 def _version(
     compiled_routes: CompiledRoutes, delivery: Delivery, event: Event, account: Account, context: EventContext
 ) -> datetime:
-    """Return the CRM's time of the request, in UTC, at most CLOCK_SKEW_TOLERANCE after the arrival.
+    """Return the CRM's time of the request in UTC, or the time of arrival if the CRM's is unknown.
 
-    Without this limit, a CRM whose clock is ahead could block later requests.
+    The result is at most CLOCK_SKEW_TOLERANCE after the arrival. Without this limit, a CRM whose clock is
+    ahead could block later requests.
     """
     arrival = delivery.received_at
     happened = event.occurred_at or _event_time(compiled_routes, delivery.source, account, context) or arrival
@@ -330,7 +335,7 @@ def _version(
 def _event_time(
     compiled_routes: CompiledRoutes, source: str, account: Account, context: EventContext
 ) -> datetime | None:
-    """Return the moment of the source's `event_time`, or None if it is not set or cannot be parsed."""
+    """Return the aware moment of the source's `event_time`, or None if it is unset or unreadable."""
     text = compiled_routes.event_times.get(source)
     if text is None:
         return None

@@ -68,7 +68,7 @@ class FieldFault:
 
 
 class DraftError(Exception):
-    """A draft is invalid. `faults` has every invalid field."""
+    """A draft is invalid. `faults` has one or more of its faults."""
 
     def __init__(self, faults: tuple[FieldFault, ...]) -> None:
         super().__init__("; ".join(f"{fault.name} is {fault.found}" for fault in faults))
@@ -77,7 +77,7 @@ class DraftError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The results of the current routes and of the draft for one event, one line per field."""
+    """The results of the current routes and of the draft for one event, as lines of text."""
 
     verdict: Verdict
     before: tuple[str, ...]
@@ -85,7 +85,7 @@ class Comparison:
 
     @property
     def diff(self) -> tuple[tuple[str, str], ...]:
-        """The lines of both results, with " " before equal, "-" before removed and "+" before added lines."""
+        """Pairs of a mark and a line of the results: " " for equal, "-" for removed, "+" for added."""
         gone = tuple(("-", line) for line in self.before if line not in self.after)
         same = tuple((" ", line) for line in self.before if line in self.after)
         new = tuple(("+", line) for line in self.after if line not in self.before)
@@ -167,7 +167,7 @@ def _check_accounts(config: Config, route: Route) -> None:
 def compare(
     present: CompiledRoutes, tried: CompiledRoutes, delivery: Delivery, event: Event, now: datetime
 ) -> Comparison:
-    """Return the results of the current routes and of those with the draft for an event. `now` is aware."""
+    """Return the results of the current routes and of the draft for an event. `now` is aware."""
     before = plan_event(present, delivery, event, now, NOT_LOOKED_UP)
     after = plan_event(tried, delivery, event, now, NOT_LOOKED_UP)
     lines = tuple(_lines(before)), tuple(_lines(after))
@@ -221,7 +221,7 @@ def counted(comparisons: Iterable[Comparison]) -> Counter[str]:
 
 
 def as_toml(draft: Draft) -> str:
-    """Return the draft as TOML for ringback.toml, without empty fields."""
+    """Return the draft as a `[[routes]]` table in TOML, without empty fields and unused keys."""
     lines = ["[[routes]]", _line("name", draft.values.get("name", "")), _line("source", draft.source)]
     for name in FIELDS[1:]:
         text = draft.values.get(name, "").strip()

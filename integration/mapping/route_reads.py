@@ -24,7 +24,7 @@ _OF_NOTIFICATIONS: Final = frozenset({"notification_id", "object_type", "organiz
 
 
 def texts_of(route: Route) -> dict[str, str]:
-    """Return the templates of a route by their key, without empty ones."""
+    """Return the templates of a route by their key, without empty ones and the name of an account."""
     # `when` comes last: a field's own template tells more about its type than a condition.
     keys = ("account", "campaign_id", "customer_id", "recall_telephone", "recall_date", "when")
     texts = {key: text for key in keys if (text := getattr(route, key))}
@@ -34,12 +34,12 @@ def texts_of(route: Route) -> dict[str, str]:
 
 
 def fields_of(routes: Sequence[Route]) -> tuple[str, ...]:
-    """Return the event fields that the routes read, such as `inputFields.phone`, without duplicates."""
+    """Return the event fields that templates read as `event.NAME`, such as `inputFields.phone`."""
     return _fields(text for route in routes for text in texts_of(route).values())
 
 
 def read_by(routes: Iterable[Route], key: str) -> tuple[str, ...]:
-    """Return the event fields that the templates of one key, such as `account`, read."""
+    """Return the event fields that the templates of `key`, such as "account", read as `event.NAME`."""
     return _fields(texts_of(route).get(key, "") for route in routes)
 
 
@@ -49,7 +49,7 @@ def _fields(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def under(prefix: str, fields: Iterable[str]) -> tuple[str, ...]:
-    """Return the fields that begin with `prefix`, without it."""
+    """Return the fields that begin with `prefix` and a dot, without these."""
     return tuple(name.removeprefix(f"{prefix}.") for name in fields if name.startswith(f"{prefix}."))
 
 
@@ -76,7 +76,7 @@ def _texts(when: str, path: list[str]) -> Iterator[str]:
 
 
 def _path_of(node: nodes.Node) -> list[str]:
-    """Return the names `a` and `b` of `event.a.b` or `event['a']['b']`; an empty list for other nodes."""
+    """Return `["event", "a"]` for `event.a` or `event['a']`, and an empty list for other nodes."""
     match node:
         case nodes.Name():
             return [node.name]

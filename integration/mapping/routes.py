@@ -1,7 +1,7 @@
 """Match an event to a route, and render the fields of its recall. Pure.
 
-All templates are compiled once, in CompiledRoutes. A field that is blank or cannot be rendered has an
-UnmappableError.
+All templates are compiled once, in CompiledRoutes. A field that is blank or cannot be rendered has a
+fault, an UnmappableError.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class CompiledRoute:
 
     @property
     def first_account(self) -> Account:
-        """The route's only account, or the first of its `accounts`. `when` is evaluated in its time zone."""
+        """The only or first account of the route. `when` is evaluated in this account's time zone."""
         return next(iter(self.accounts.values()))
 
 
@@ -108,8 +108,8 @@ class Field:
 class Filled:
     """The fields of a recall and its account.
 
-    If the route's `account` is a template, it is the first field. If that field has a fault, it is the only
-    one, and `account` is the route's first account.
+    If the route's `account` is a template, the first field is the account. If that field has a fault,
+    there are no other fields, and `account` is the route's first account.
     """
 
     account: Account
@@ -118,7 +118,7 @@ class Filled:
 
 @dataclass(frozen=True, slots=True)
 class CompiledRoutes:
-    """All routes and source templates of a configuration, compiled."""
+    """The compiled routes and `event_time` templates of a configuration, by the name of their source."""
 
     config: Config
     routes: Mapping[str, tuple[CompiledRoute, ...]]
@@ -126,7 +126,7 @@ class CompiledRoutes:
 
     @classmethod
     def of(cls, config: Config) -> CompiledRoutes:
-        """Return the compiled templates of a configuration. Raise ConfigError with every fault."""
+        """Return the compiled templates. Raise ConfigError with every fault of a template or route."""
         invalid = faults(config, "ringback.toml")
         if invalid:
             raise ConfigError(invalid)
@@ -143,18 +143,19 @@ class CompiledRoutes:
 
 
 def faults(config: Config, file: str) -> tuple[Fault, ...]:
-    """Return a fault for every invalid template and for every missing field of a route.
+    """Return the faults of the templates of routes and sources, and of routes without a required field.
 
-    `file` is the file name in the faults. Keys number the routes from 1, as in `routes[2] ("its name").when`.
+    `file` is the file name in the faults. Keys number the routes from 1, as in
+    `routes[2] ("its name").when`.
     """
     return (*_source_faults(config, file), *_route_faults(config, file))
 
 
 def match(compiled_routes: CompiledRoutes, source: str, context: EventContext) -> Match:
-    """Return the first route of `source` that matches the event.
+    """Return the first route of `source` that matches the event, with the routes evaluated before it.
 
-    A `when` that cannot be evaluated ends the search, because a later route must not take an event of this
-    route. Raise LookupNeeded if a `when` reads a record that is not looked up yet.
+    A `when` that cannot be evaluated ends the search, because a later route must not take an event of
+    this route. Raise LookupNeeded if a `when` reads a record that is not looked up yet.
     """
     considered: list[Considered] = []
     for compiled in compiled_routes.routes.get(source, ()):
@@ -172,7 +173,7 @@ def match(compiled_routes: CompiledRoutes, source: str, context: EventContext) -
 
 
 def fill(compiled: CompiledRoute, context: EventContext) -> Filled:
-    """Return the account, and every field that the route's action needs. An invalid field has a fault.
+    """Return the account and the fields that the route's action needs. An invalid field has a fault.
 
     Raise LookupNeeded if a field reads a record that is not looked up yet.
     """
@@ -203,7 +204,7 @@ def _fields(compiled: CompiledRoute, account: Account, context: EventContext) ->
 
 
 def _filled_account(compiled: CompiledRoute, text: expressions.Text, context: EventContext) -> Field:
-    """Return the field `account`, whose value is the name of one of the route's accounts, or its fault."""
+    """Return the field `account`: its value is the name of an account of the route, or it has a fault."""
     rendered = None
     try:
         rendered = expressions.as_text(text.value(context.of(compiled.first_account)))

@@ -1,7 +1,7 @@
 """Explain one recall: the mapping of its event, and its calls. Pure.
 
-The mapping is recomputed from the stored event with the current configuration, which may differ from the one
-that mapped the event.
+The mapping is recomputed from the stored event with the current configuration. The recall may have been
+mapped with an earlier configuration.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ NEWER = "a newer request: "
 class MappedFields:
     """The mapping of an event with the current configuration.
 
-    `changed` is True if another configuration mapped the event originally. `lacks_contact` is True if the
-    mapping needs the looked-up contact, which is not stored.
+    `changed` is True if another or an unknown configuration mapped the event originally. `lacks_contact`
+    is True if the mapping needs the looked-up record, which is not stored.
     """
 
     explained: Explained
@@ -52,7 +52,7 @@ def mapped(compiled_routes: CompiledRoutes, delivery: Delivery, event: Event, re
 def call_of(account: Account, recall: Recall, attempt: Attempt | None = None) -> Call:
     """Return the call of an attempt, built with the account's current configuration.
 
-    Without an attempt, the call has the recall's current date.
+    Without an attempt, or for an attempt without a `recall_date`, the call has the recall's current date.
     """
     date: datetime | None = None if attempt is None else attempt.recall_date
     return build_call(

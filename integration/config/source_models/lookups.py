@@ -45,7 +45,10 @@ _OBJECT: Final = "[A-Za-z0-9_-]{1,100}"
 
 
 def hubspot_object(name: str) -> str:
-    """Return the name of a HubSpot object in the paths of its API, such as "deals" for "deal" and "0-3"."""
+    """Return the name of an object in paths of HubSpot's API: "deals" for "deal" and "0-3".
+
+    Unknown names are returned unchanged.
+    """
     return _HUBSPOT_OBJECTS.get(name.lower(), name)
 
 
@@ -126,7 +129,7 @@ _ID_WORDS: Final = "a template for the record's id, such as"
 
 
 class Bitrix24Lookup(Lookup):
-    """The lookup of a Bitrix24 lead, deal, contact or company and its contact, through an inbound webhook."""
+    """The lookup of a Bitrix24 lead, deal, contact or company and its contact, by inbound webhook."""
 
     # `secret_key` is the key that holds the secret.
     provider: ClassVar[str] = "Bitrix24"

@@ -87,7 +87,7 @@ class SalesforceSource(_Source):
 
 
 class JsonSource(_Source):
-    """A source that sends JSON or a form. `preset` is the name of the preset that completed the table."""
+    """A source that sends JSON or a form. `preset` is the preset that completed the table, or None."""
 
     kind: Literal["json"] = Field(description='"json"')
     preset: str | None = Field(default=None, description="the name of a preset, see `ringback presets`")

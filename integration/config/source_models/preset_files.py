@@ -1,7 +1,7 @@
 """Presets of senders: files of data in `presets/`, one for each sender.
 
-A preset has the keys of a `json` source for its sender, an example of a route, and the steps of the set-up.
-It contains no secrets.
+A preset has the keys of a `json` source for its sender, an example of a route, and the steps of the
+set-up. It contains no secrets.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ _FOLDER: Final = Path(__file__).parent / "presets"
 class Preset:
     """The preset of one sender.
 
-    `page` is the address of the vendor's documentation. `set_up` (English) and `set_up_es` (Spanish) are the
-    steps in the sender's settings, one per line. `source` has keys of a source table, `route` has keys of a
-    route table. `with_secrets` replaces keys of `source` if the table has `secrets`, because some senders
-    sign only after a setting. `country` is the country of the sender's telephone numbers (ISO 3166).
+    `page` is the address of the vendor's documentation. `set_up` (English) and `set_up_es` (Spanish) are
+    the steps in the sender's settings, one per line. `source` has keys of a source table, `route` has
+    keys of a route table. `with_secrets` replaces keys of `source` if the table has `secrets`, because
+    some senders sign only after a setting. `country` is the country of the sender's telephone numbers
+    (ISO 3166).
     """
 
     name: str
@@ -58,7 +59,8 @@ def _read(path: Path) -> Preset:
 def with_preset(table: Mapping[str, Any], preset: Preset) -> dict[str, Any]:
     """Return a source's table, completed with the preset's keys that it lacks.
 
-    If the table has another `verify` than the preset, the preset's keys for the verification are left out.
+    If the table has another `verify` than the preset, the preset's keys for the verification are left
+    out.
     """
     source = {**preset.source, **(preset.with_secrets if "secrets" in table else {})}
     own = table.get("verify", source["verify"]) == source["verify"]

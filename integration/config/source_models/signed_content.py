@@ -1,7 +1,8 @@
 """The template of what a sender signs, such as `{timestamp}.{body}`. Pure.
 
-The signed text must have only one way to be split into its parts. Otherwise an attacker could send a captured
-delivery again with a moved boundary, for example with the first dot of the body as the end of the timestamp.
+The signed text must have only one way to be split into its parts. Otherwise an attacker could send a
+captured delivery again with a moved boundary, for example with the first dot of the body as the end of
+the timestamp.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class AmbiguousContentError(ValueError):
 
 @lru_cache(maxsize=1024)
 def parts_of(template: str) -> tuple[str, ...]:
-    """Return texts and placeholder names of the template in turn. The first and last part are texts."""
+    """Return the texts and placeholder names of a template in turn. The first and last are texts."""
     return tuple(_PLACEHOLDER.split(template))
 
 
@@ -36,7 +37,11 @@ def placeholders(template: str) -> tuple[str, ...]:
 
 
 def is_signed_template(template: str) -> bool:
-    """Return True if a template is valid: no placeholder twice, `{body}` present, a text after `{id}`."""
+    """Return True if a template of what a sender signs is valid.
+
+    It has `{body}`, no placeholder twice, and otherwise printable ASCII without braces. A text follows
+    `{id}`, unless `{id}` is the last placeholder.
+    """
     parts, names = parts_of(template), placeholders(template)
     texts = parts[::2]
     printable = all(text.isascii() and text.isprintable() and not {"{", "}"} & set(text) for text in texts)
@@ -49,7 +54,7 @@ def is_signed_template(template: str) -> bool:
 def signed_content(template: str, values: Mapping[str, bytes]) -> bytes:
     """Return the bytes that the sender signs. `values` has the bytes of each placeholder.
 
-    Raise AmbiguousContentError if other values would give the same bytes.
+    Raise AmbiguousContentError if the end of a message id, a URL or a timestamp is ambiguous.
     """
     _require_unambiguous(template, values)
     pieces = [values[part] if number % 2 else part.encode() for number, part in enumerate(parts_of(template))]

@@ -1,7 +1,7 @@
 """Parse the dates that senders write. Pure.
 
-Only forms with one meaning are parsed. Every other form needs a format in the template. Errors are
-UnmappableError, and describe the shape of a value without a quote.
+Without a format, only forms with one meaning are parsed. Other forms need a format in the template.
+Errors are UnmappableError and do not quote the value.
 """
 
 from integration.domain.dates.formats import format_fault, parse_format

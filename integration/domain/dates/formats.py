@@ -3,8 +3,8 @@
 The directives are those of strptime with a fixed meaning:
 `%d %m %Y %y %j`, `%b %B` (month), `%a %A` (weekday), `%H %I %M %S %f`, `%p`, `%z` and `%%`.
 
-strptime itself is not used. It takes names from the locale of the process, so that Spanish months fail under
-the C locale; it ignores `%p` without `%I`, so that 03:30 PM is 03:30
+strptime itself is not used. It takes names from the locale of the process, so that Spanish months fail
+under the C locale; it ignores `%p` without `%I`, so that 03:30 PM is 03:30
 (https://docs.python.org/3/library/datetime.html#format-codes); and it ignores a wrong weekday.
 """
 
@@ -74,11 +74,13 @@ _LAST_OF_TIME = re.compile(r"%[HMS](?!.*%[HMSfp])(?!\s?[^\W\d_])", re.DOTALL)
 def parse_format(value: object, form: str) -> datetime | date:
     """Return `value` parsed with a format: an aware datetime for `%z`, else a naive datetime or a date.
 
-    Names of months and weekdays are English, Spanish or Portuguese, short or long, with or without accents
-    and dot. `%p` matches "a. m.", "p. m." and their other spellings; "m." after a 12 is noon. After `%M`,
-    `%S` or `%H` the text may have "h", "hs" or "hrs".
+    A value that is a datetime or a date is returned unchanged. Names of months and weekdays are English,
+    Spanish or Portuguese, short or long, with or without accents and dot. `%p` matches "a. m.", "p. m."
+    and their other spellings; "m." after a 12 is noon. After the last of `%H`, `%M` and `%S` the text may
+    have "h", "hs" or "hrs".
 
-    Raise UnmappableError for any other text, for a weekday of another date, and for an invalid format.
+    Raise UnmappableError for any other text, for a weekday of another date, for a year before 2000 or
+    after 2100, and for an invalid format.
     """
     if isinstance(value, datetime | date):
         return in_range(value)
@@ -207,7 +209,7 @@ def _year(found: Mapping[str, str]) -> int | None:
 
 
 def _hour(found: Mapping[str, str]) -> int | None:
-    """Return the hour from 0 to 23. "12 m." is noon, and None is any other hour before "m."."""
+    """Return the hour from 0 to 23, or None for "m." after an hour other than 12. "12 m." is noon."""
     if "H" in found:
         return int(found["H"])
     hour, half = int(found["I"]), found["p"][0]

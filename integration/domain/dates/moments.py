@@ -49,8 +49,9 @@ _SALESFORCE_TIME = re.compile(r"(\d{2}:\d{2}:\d{2}\.\d{3})Z", re.ASCII)
 def parse_moment(value: object) -> datetime | date:
     """Return the moment of a value in one of the forms with one meaning.
 
-    The result is an aware datetime if the form has an offset or a zone (epochs are UTC), a naive datetime if
-    it has none, and a date if it has no time. Raise UnmappableError for every other form.
+    The result is an aware datetime if the form has an offset or a zone (epochs are UTC), a naive datetime
+    if it has none, and a date if it has no time. A datetime or a date is returned unchanged. Raise
+    UnmappableError for every other form, and for a year before 2000 or after 2100.
     """
     if isinstance(value, datetime | date):
         return in_range(value)
@@ -65,11 +66,11 @@ def parse_moment(value: object) -> datetime | date:
 
 
 def parse_day(value: object) -> date:
-    """Return the date of a date-only property, which CRMs send as midnight UTC.
+    """Return the date of a value that is a date or midnight of a date.
 
     HubSpot stores date properties as epoch milliseconds of midnight UTC
-    (https://developers.hubspot.com/docs/api/crm/properties). Raise UnmappableError for a moment that is not
-    midnight in its own offset, because its day would be a guess.
+    (https://developers.hubspot.com/docs/api/crm/properties). Raise UnmappableError for a moment that is
+    not midnight in its own offset, because its day would be a guess.
     """
     moment = parse_moment(value)
     if not isinstance(moment, datetime):
@@ -82,8 +83,9 @@ def parse_day(value: object) -> date:
 def parse_time_on(day: object, clock: object) -> datetime:
     """Return the naive datetime of a day and a time of day from two fields.
 
-    `day` is a date, or a value for `parse_day`. `clock` is HH:MM or HH:MM:SS, or a time field of Salesforce,
-    `15:04:00.000Z`. Such a field has neither a day nor a zone, so its Z has no meaning
+    `day` is a date, or a value for `parse_day`. `clock` is HH:MM or HH:MM:SS, with or without a fraction
+    of a second, or a time field of Salesforce, `15:04:00.000Z`. Such a field has neither a day nor a
+    zone, so its Z has no meaning
     (https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/primitive_data_types.htm). Raise
     UnmappableError for every other text, also for one with another offset.
     """

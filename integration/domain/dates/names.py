@@ -1,7 +1,7 @@
 """Names of months and weekdays in English, Spanish and Portuguese: lower case, without accents.
 
-They do not depend on the locale of the process. "mar" is a month and a weekday; the directive of the format
-distinguishes them.
+They do not depend on the locale of the process. "mar" is a month and a weekday; the directive of the
+format distinguishes them.
 """
 
 from __future__ import annotations

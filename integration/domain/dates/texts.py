@@ -27,7 +27,7 @@ _TOO_BIG: Final = 10**19  # has more digits than any form of a date
 def date_text(value: object) -> str:
     """Return a text or number as the text to parse, without invisible characters.
 
-    Raise UnmappableError for other values, and for a text that is too long.
+    Raise UnmappableError for other values, for a text that is too long, and for a number out of range.
     """
     if isinstance(value, str):
         if len(value) > _LONGEST_TEXT:
@@ -51,7 +51,10 @@ def folded(text: str) -> str:
 
 
 def shape(text: str) -> str:
-    """Return the shape of a text without its content: digits as 9, letters as a, at most 40 characters."""
+    """Return the shape of a text: digits become 9, letters a, and at most 40 characters are kept.
+
+    Characters that cannot be printed become "?". Other characters are unchanged.
+    """
     cut = text[:_SHAPE_LENGTH]
     masked = "".join(
         "9" if c.isdigit() else "a" if c.isalpha() else c if c.isprintable() else "?" for c in cut
@@ -60,7 +63,7 @@ def shape(text: str) -> str:
 
 
 def in_range(moment: _MomentT) -> _MomentT:
-    """Return the moment. Raise UnmappableError for a year before 2000 or after 2100.
+    """Return the moment unchanged. Raise UnmappableError for a year before 2000 or after 2100.
 
     Databases write years such as 0001, 1899, 1900, 1970 and 9999 for "no date".
     """
@@ -70,5 +73,5 @@ def in_range(moment: _MomentT) -> _MomentT:
 
 
 def unreadable(found: str, allowed: str = ALLOWED) -> UnmappableError:
-    """Return the UnmappableError for a value that cannot be parsed as a date."""
+    """Return the UnmappableError of `recall_date` for a value that cannot be parsed as a date."""
     return UnmappableError(_FIELD, found, allowed)

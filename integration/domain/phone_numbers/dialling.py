@@ -29,7 +29,8 @@ _CARRIER_COUNTRIES: Final = frozenset({"BR", "BO"})
 def dialled(number: object, account: Account) -> str:
     """Return a telephone field as the account's operation dials it.
 
-    Raise UnmappableError for a number that cannot exist or whose country the account does not dial.
+    Raise UnmappableError for a field that is not one number as `read` requires it, and for a number of a
+    country that the account does not dial.
     """
     found = read(number, account.country, phone_check=account.phone_check, toll_free=account.toll_free)
     country = _country_of(found, account.country)
@@ -39,11 +40,12 @@ def dialled(number: object, account: Account) -> str:
 
 
 def write(dial_format: str, number: PhoneNumber) -> str:
-    """Return `dial_format` with its placeholders replaced by the digits of the number.
+    """Return a valid `dial_format` with its placeholders replaced by the digits of the number.
 
-    `{national}` is 3001112233, `{e164}` is 573001112233. `{dial}` is the number as it is dialled inside its
-    own country, with the trunk prefix: 0991234567 in Ecuador. Argentine mobile numbers have a 9 after +54
-    only: `{national}` omits it, and `{dial}` has 15 after the area code instead.
+    `{national}` is 3001112233, `{e164}` is 573001112233. `{dial}` is libphonenumber's national format,
+    which has the trunk prefix of most countries that use one: 0991234567 in Ecuador. Argentine mobile
+    numbers have a 9 after +54 only: `{national}` omits it, and `{dial}` has 15 after the area code
+    instead.
     """
     return _PLACEHOLDER.sub(lambda match: _WRITERS[match[1]](number), dial_format)
 
@@ -91,8 +93,8 @@ def has_country_code(dial_format: str) -> bool:
 def undialled_types(dial_format: str, country: str) -> tuple[str, ...]:
     """Return which of `fixed` and `mobile` cannot be dialled in `country` with this `dial_format`.
 
-    These numbers need a trunk prefix, and the format does not write it. Text before a placeholder, as in
-    `0{national}`, counts as the prefix.
+    The result contains a type if the format does not write the digits of `{dial}` for its example number,
+    for instance without a trunk prefix. Text before a placeholder, as in `0{national}`, counts.
     """
     if has_country_code(dial_format):
         return ()
@@ -120,7 +122,11 @@ def _is_argentine_mobile(number: PhoneNumber, national: str) -> bool:
 
 
 def _country_of(number: PhoneNumber, country: str) -> str:
-    """Return the country of a number, or `country` if the number has no own country but its country code."""
+    """Return the country of a number.
+
+    For a number that libphonenumber assigns to no country, return `country` if it has the number's
+    country code, else the main country of that code.
+    """
     region = phonenumbers.region_code_for_number(number)
     if region is None and number.country_code == phonenumbers.country_code_for_region(country):
         return country

@@ -1,8 +1,8 @@
 """Forms of numbers of earlier numbering plans, which address books still contain, and today's numbers.
 
-A form is listed only if exactly one number of today can be meant. After a plan added a digit, an old number
-looks like a number of today with a digit missing; such forms are listed only if the first digit excludes
-that. The rules are applied to numbers that do not exist as they are written. Pure.
+A form is listed only if exactly one number of today can be meant. After a plan added a digit, an old
+number looks like a number of today with a digit missing; such forms are listed only if the first digit
+excludes that. The rules are applied to numbers that do not exist as they are written. Pure.
 """
 
 from __future__ import annotations
@@ -109,9 +109,10 @@ _REASONS: Final[Mapping[int, Sequence[tuple[re.Pattern[str], reasons.Reason]]]] 
 
 
 def todays_numbers(country_code: int, after_code: str, *, code_written: bool) -> Iterator[str]:
-    """Yield the national numbers of today for the digits after a country code.
+    """Yield the digits after a country code and the numbers of today that replace old forms.
 
-    A 0 after a written country code is the trunk prefix, which is dialled only inside the country.
+    The results need not be valid. A 0 after a written country code may be the trunk prefix, so the digits
+    without the 0 are tried too.
     """
     spellings = [after_code]
     if code_written and after_code.startswith("0"):
@@ -125,7 +126,7 @@ def todays_numbers(country_code: int, after_code: str, *, code_written: bool) ->
 
 
 def has_two_readings(number: PhoneNumber) -> bool:
-    """Return True if a number is valid for libphonenumber and also the old form of another number."""
+    """Return True if a number can also be an earlier or incomplete form of another number."""
     pattern = _TWO_READINGS.get(number.country_code or 0)
     return pattern is not None and bool(pattern.fullmatch(phonenumbers.national_significant_number(number)))
 

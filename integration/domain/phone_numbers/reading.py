@@ -46,12 +46,13 @@ def read(
 ) -> PhoneNumber:
     """Return the number of a telephone field. A number without a country code belongs to `country`.
 
-    `country` has two letters (ISO 3166). With `phone_check="valid"` the number must be in a published range
-    of fixed, mobile or VoIP numbers, or of toll-free numbers with `toll_free`. A number that is valid as it
-    is written is returned unchanged; forms of earlier numbering plans (`plans`) are replaced if exactly one
-    valid number follows. With `"possible"`, for private numbering plans, only the length is checked.
+    `country` has two letters (ISO 3166). With `phone_check="valid"` the number must be in a published
+    range of fixed, mobile or VoIP numbers, or of toll-free numbers with `toll_free`. A text that is not
+    valid as it is written is replaced if the forms of earlier numbering plans (`plans`) give exactly one
+    valid number. With `"possible"`, for private numbering plans, a number of a possible length is enough.
 
-    Raise UnmappableError for every other text. The error never quotes the number.
+    Raise UnmappableError for a text without such a number, with several different numbers, or with digits
+    that can be read as two numbers. The error never quotes the number.
     """
     texts = split_numbers(number, country)
     if len(texts) == 1:
@@ -81,9 +82,9 @@ def _read_one(text: str, country: str, phone_check: PhoneCheck, *, toll_free: bo
 
 
 def _as_written(text: str, country: str) -> tuple[PhoneNumber, ...]:
-    """Return the number as libphonenumber parses it. A leading 00 can stand for +.
+    """Return the numbers as which libphonenumber parses a text: up to two, as a leading 00 can mean +.
 
-    Raise UnmappableError if the number is only valid with an international prefix of a carrier.
+    Raise UnmappableError if a number is valid only after an international prefix that may name a carrier.
     """
     digits = digits_of(text)
     plus = text.startswith("+")
@@ -107,10 +108,10 @@ def _as_written(text: str, country: str) -> tuple[PhoneNumber, ...]:
 
 
 def _has_carrier_prefix(number: PhoneNumber, country: str) -> bool:
-    """Return True if an international prefix other than 00, +, and 011 of North America was removed.
+    """Return True if libphonenumber removed an international prefix, except in North America.
 
-    Some countries have one for each carrier. In Colombia, 005 57… can be +57… through a carrier, or 00 and
-    +55 7….
+    Some countries have one prefix for each carrier. In Colombia, 005 57… can be +57… through a carrier,
+    or 00 and +55 7….
     """
     with_prefix = number.country_code_source == CountryCodeSource.FROM_NUMBER_WITH_IDD
     return with_prefix and phonenumbers.country_code_for_region(country) != _NORTH_AMERICA
@@ -149,7 +150,7 @@ def _spellings(text: str, country: str) -> Iterator[_Spelling]:
 
 
 def _after_code(code: int, digits: str) -> Iterator[_Spelling]:
-    """Yield the digits after the country code, which some people write twice."""
+    """Yield the digits after one country code, and after two if the code is written twice."""
     if digits.startswith(str(code)):
         after = digits.removeprefix(str(code))
         yield _Spelling(code, after, code_written=True)

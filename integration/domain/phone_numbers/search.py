@@ -26,9 +26,10 @@ FULL_NUMBER_PREFIX: Final = "|"
 def endings(text: str, accounts: Iterable[Account]) -> tuple[str, ...]:
     """Return the digit suffixes to search for when a user types a telephone number.
 
-    If `text` is a complete number in the country of an account, the result has the number as the accounts
-    dial it. Otherwise the digits are the last digits of a number. Return an empty tuple for a text with fewer
-    than four digits or with characters that numbers do not have.
+    The result has the digits of `text`. If `text` is a complete number in the country of an account, the
+    result also has the national number and the number as the accounts dial it. A suffix that ends with
+    another one is omitted. Return an empty tuple for a text with fewer than four digits, with several
+    numbers, or with characters that numbers do not have.
     """
     digits = _digits(text)
     if digits is None:
@@ -46,7 +47,8 @@ def whole_numbers(text: str, accounts: Iterable[Account]) -> tuple[str, ...]:
 
     A stored number matches if it is the typed number as an account dials it, as it is dialled inside its
     country, with its country code, or digit by digit. A part of a number matches nothing. Return an empty
-    tuple for a text that is no number.
+    tuple for a text with fewer than four digits, with several numbers, or with characters that numbers do
+    not have.
     """
     digits = _digits(text)
     if digits is None:

@@ -1,7 +1,7 @@
 """Split the text of a field into the texts of its telephone numbers, and remove decoration.
 
-A text that may have another meaning raises UnmappableError. libphonenumber itself would skip words before a
-number, convert letters to digits and drop an extension.
+A text that may have another meaning raises UnmappableError. libphonenumber itself would skip words before
+a number, convert letters to digits and drop an extension.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ _LOOKALIKES: Final = {
 def split_numbers(number: object, country: str) -> tuple[str, ...]:
     """Return the texts of the numbers in a field: an optional +, then digits and separators.
 
-    `country` is the country of a number without a country code (two letters, ISO 3166). Raise UnmappableError
-    if the field has other content.
+    `country` is the country of a number without a country code (two letters, ISO 3166). Raise
+    UnmappableError if the field has other content.
     """
     if isinstance(number, bool) or not isinstance(number, str | int):
         raise unmappable(reasons.Reason(f"a {type(number).__name__}"))
@@ -109,7 +109,7 @@ def _undecorated(text: str) -> str:
 
 
 def _checked(text: str) -> str:
-    """Return the text if it is one number. Raise UnmappableError otherwise."""
+    """Return the text of one number, without a repeated country code. Raise UnmappableError otherwise."""
     twice = _CODE_TWICE.fullmatch(text)
     if twice:
         return "+" + text[text.index("+", 1) + 1 :].strip()

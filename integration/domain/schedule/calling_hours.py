@@ -95,10 +95,11 @@ HOURS_WORDS: Final = (
 def read_hours(value: object) -> CallingHours:
     """Return the calling hours for a preset's name or a table of windows.
 
-    The table's keys are days (`monday` … `sunday`), `weekdays` (Monday to Friday), `weekend`, `every_day`,
-    and `holidays`, a country code. The value of a day is a list of texts "HH:MM-HH:MM", or one such text. A
-    key for fewer days overrides a key for more days. A day without a key is closed. Windows that touch are
-    joined. Raise CallingHoursError with every issue. The places of issues are relative to `value`.
+    The table's keys are days (`monday` … `sunday`), `weekdays` (Monday to Friday), `weekend`,
+    `every_day`, and `holidays`, a country code. The value of a day is a list of texts "HH:MM-HH:MM", or
+    one such text. A key for fewer days overrides a key for more days. A day without a key is closed.
+    Windows that touch are joined. Raise CallingHoursError with every issue. The places of issues are
+    relative to `value`.
     """
     if isinstance(value, str):
         return _preset(value)

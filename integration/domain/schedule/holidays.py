@@ -1,4 +1,4 @@
-"""The days on which a country's public holidays close: those of the package `holidays`, corrected."""
+"""Public holidays of countries, from the package `holidays` with corrections."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _Names = dict[date, list[str]]  # the holidays of each day
 
 @lru_cache(maxsize=1024)
 def closed_days(country: str, year: int) -> frozenset[date]:
-    """Return the days of a year on which public holidays close. `country` is a code of `holidays`."""
+    """Return the public holidays of a year. `country` is a country code of the package `holidays`."""
     correct = _CORRECTIONS.get(country)
     if correct is None:
         return frozenset(country_holidays(country, years=year))
@@ -65,10 +65,11 @@ def _correct_ecuador(names: _Names) -> None:
 
 
 def _moved_day(names: _Names, original: date) -> list[str]:
-    """Return the holidays of a moved holiday's original day, which becomes a working day.
+    """Return the holidays of the day that becomes a working day after a holiday was moved.
 
-    The 2nd and the 3rd of November are both holidays. If they are a Tuesday and a Wednesday, Monday and
-    Tuesday are free, and the Wednesday is not.
+    This is the holiday's original day, except for one pair. The 2nd and the 3rd of November are both
+    holidays. If they are a Tuesday and a Wednesday, Monday and Tuesday are free, and the Wednesday is
+    not.
     """
     is_pair = original.month == _NOVEMBER and original.weekday() == _TUESDAY
     return names[original + timedelta(days=1) if is_pair else original]

@@ -27,9 +27,10 @@ def is_open(hours: CallingHours, moment: datetime) -> bool:
 
 
 def next_opening(hours: CallingHours, moment: datetime) -> datetime | None:
-    """Return `moment` if it is inside the hours, else the next opening, or None if there is none.
+    """Return `moment` if it is inside the hours, else the next opening.
 
-    `moment` is aware, in the account's zone. Its wall clock time counts, because wolkvox receives no zone.
+    Return None if there is no opening within DAYS_SEARCHED days. `moment` is aware, in the account's
+    zone. Its wall clock time counts, because wolkvox receives no zone.
     """
     if is_open(hours, moment):
         return moment
@@ -56,7 +57,10 @@ def open_time(hours: CallingHours, zone: ZoneInfo, begin: datetime, end: datetim
 
 
 def openings(hours: CallingHours, start: datetime) -> Iterator[datetime]:
-    """Yield the openings of the hours in order, from the day of `start` on."""
+    """Yield the openings of the hours on DAYS_SEARCHED days in order, from the day of `start` (aware).
+
+    The first opening can be before `start` on the same day.
+    """
     zone, first = start.tzinfo, start.date()
     for offset in range(DAYS_SEARCHED):
         day = first + timedelta(days=offset)

@@ -1,6 +1,6 @@
 """Apply lateness, lead time and calling hours to the requested date of a callback. Pure.
 
-The result is never earlier than the requested date.
+The result is never earlier than the requested date in whole seconds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Scheduled:
-    """The date to send to wolkvox, aware, in the account's zone. `notes` has the reason of each change."""
+    """The date to send to wolkvox, aware, in the account's zone. `notes` has the reasons of changes."""
 
     date: datetime
     notes: tuple[str, ...] = ()
@@ -36,10 +36,10 @@ class Drop:
 def reschedule(account: Account, requested_date: datetime, now: datetime) -> Scheduled | Drop:
     """Return the date to send to wolkvox for the requested date, or Drop.
 
-    `requested_date` and `now` are aware. A date before `now` (whole seconds) is dropped if the account has
-    `late = "drop"`. Other dates are moved to the first second that is at least `min_lead_minutes` after
-    `now` and inside the calling hours. The function is idempotent for the same `now`: a date that satisfies
-    the rules stays unchanged.
+    `requested_date` and `now` are aware. A date before `now` (whole seconds) is dropped if the account
+    has `late = "drop"`. A date that is less than `min_lead_minutes` after `now` is moved to that time. A
+    date outside the calling hours is then moved to the next opening, or dropped if there is none within
+    DAYS_SEARCHED days. A date that satisfies the rules is unchanged.
     """
     requested = in_zone(requested_date, account.timezone)
     past = requested < now.replace(microsecond=0)
@@ -76,9 +76,9 @@ def read_date(account: Account, value: object, now: datetime) -> datetime:
     """Return a `recall_date` as an aware datetime in the account's zone, in whole seconds.
 
     A time without an offset is in that zone. A time in the gap of a clock change moves forward by the gap
-    (02:30 becomes 03:30). If an hour occurs twice, the first is used. A date alone becomes the first opening
-    of the calling hours on that day or later; without calling hours it is an error. Raise UnmappableError,
-    also for a date that is more than `max_days_ahead` after `now` (aware).
+    (02:30 becomes 03:30). If an hour occurs twice, the first is used. A date alone becomes the first
+    opening of the calling hours on that day or later; without calling hours it is an error. Raise
+    UnmappableError, also for a date that is more than `max_days_ahead` after `now` (aware).
     """
     date_ = _in_account_zone(account, parse_moment(value))
     if date_.astimezone(UTC) > now + timedelta(days=account.max_days_ahead):

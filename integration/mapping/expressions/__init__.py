@@ -1,8 +1,8 @@
 """Jinja expressions and templates of the configuration, compiled once and run in a sandbox.
 
 A template can only read items of its data. It cannot read attributes of Python objects, call functions or
-loop, so its time and output are bounded by the template and the data. Absent, null and blank values never
-become text. Errors describe values by their type and never quote them.
+loop, so its time and output are bounded by the template and the data. A placeholder with an absent, null
+or blank value is an error. Errors describe values by their type or shape and do not quote them.
 """
 
 from integration.mapping.expressions.checker import TemplateFaultError

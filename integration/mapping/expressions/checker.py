@@ -1,4 +1,4 @@
-"""Check templates before they are compiled. Only known placeholders, filters, tests and conditions pass."""
+"""Check templates before they are compiled: only known names, filters, tests and methods are allowed."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ class Checker:
     def reads_of(self, tree: nodes.Node) -> tuple[frozenset[str], frozenset[str]]:
         """Return the top-level names that the tree reads, and the keys of `vars` read without a default.
 
+        A key counts as read with a default if the tree has a filter `default` or a test `defined` for it.
         Raise TemplateFaultError for a construct that is not allowed.
         """
         self._check(tree)

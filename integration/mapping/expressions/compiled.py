@@ -1,7 +1,7 @@
 """Compile expressions and templates of the configuration, and evaluate them for events.
 
-Errors of the configuration are TemplateFaultError. Errors of an event are UnmappableError. LookupNeeded means
-that a record must be looked up first.
+Errors of the configuration are TemplateFaultError. Errors of an event are UnmappableError. LookupNeeded
+means that a record must be looked up first.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class TemplateContext:
 class Expression:
     """A compiled expression.
 
-    `names` are the top-level names that it reads. `variables` are the keys of `vars` that it reads without a
-    default.
+    `names` are the top-level names that it reads. `variables` are the keys of `vars` that it reads
+    without a default.
     """
 
     source: str
@@ -73,8 +73,8 @@ class Expression:
         """Return the expression's value, or None if it is absent.
 
         Raise UnmappableError with the field `expression` if it cannot be evaluated for this event. Raise
-        LookupNeeded if it reads a record that is not looked up yet, and ValueError if a name that it reads is
-        missing from `names`.
+        LookupNeeded if it reads a record that is not looked up yet, and ValueError if a name that it
+        reads is missing from `names`.
         """
         return self.evaluated(TemplateContext(names))
 
@@ -104,8 +104,9 @@ class Text:
     def render(self, **names: Any) -> str:
         """Return the rendered text.
 
-        Raise UnmappableError with the field `template` if the value of a placeholder is absent, null, blank,
-        or not a text, number or date. Raise LookupNeeded and ValueError as `Expression.evaluate` does.
+        Raise UnmappableError with the field `template` if the template cannot be evaluated, if the value
+        of a placeholder is absent, null, blank, or not a text, number or date, and if the text is blank
+        or longer than MAX_TEXT. Raise LookupNeeded and ValueError as `Expression.evaluate` does.
         """
         return as_text(self.value(TemplateContext(names)))
 
@@ -161,7 +162,10 @@ def _guarded(
 
 
 class _CompileFaults:
-    """Context manager that converts the compile errors of Jinja and Python to TemplateFaultError."""
+    """Context manager that converts the compile errors of Jinja and Python to TemplateFaultError.
+
+    The constructor raises TemplateFaultError for a source that is blank or longer than MAX_SOURCE.
+    """
 
     def __init__(self, source: str) -> None:
         if not source.strip():

@@ -1,6 +1,6 @@
 """Access to the data of templates: fields, absent values, missing lookups, and conversion to text.
 
-Absent and null values never become text. Errors describe values by their type and never quote them.
+Absent and null values never become text. Errors describe values by type or size and do not quote them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class LookupNeeded(Exception):  # noqa: N818  (a signal, not an error)
 
 
 class NotLookedUp:
-    """Placeholder for a record before its lookup. Any use of it raises LookupNeeded."""
+    """The value of a record before its lookup. Any use in a template raises LookupNeeded."""
 
     __slots__ = ()
 
@@ -76,9 +76,11 @@ class Absent(Undefined):
 
 
 def as_text(value: object) -> str:
-    """Return a text, number or date as text. Raise UnmappableError for other values and for long texts.
+    """Return a text, number or date as text.
 
-    A float with an integer value becomes an integer, because JSON parsers read `12345.0` as a float.
+    Raise UnmappableError for other values, for texts that are too long and for numbers that are too
+    large. A float with an integer value becomes an integer, because JSON parsers read `12345.0` as a
+    float.
     """
     if isinstance(value, str):
         return value if len(value) <= MAX_TEXT else refuse_text(f"a text of {len(value)} characters")
@@ -92,7 +94,7 @@ def as_text(value: object) -> str:
 
 
 def kind(value: object) -> str:
-    """Return the type of a value in the terms of JSON, such as "a list"."""
+    """Return the type of a value in words, such as "a list". Raise LookupNeeded as `is_missing` does."""
     if is_missing(value):
         return "null" if value is None else "an absent field"
     for types, word in _KINDS:
@@ -138,8 +140,9 @@ def refuse_text(found: str) -> NoReturn:
 def field_of(value: Any, name: str) -> Any:
     """Return an item of a mapping, an item of a list by its index as text, or a part of a date by name.
 
-    Return Absent if it does not exist. Some senders number the fields of a form. Whether these become a list
-    or a mapping depends on the fields that a customer filled in, so both accept the same keys.
+    Return Absent if it does not exist, and None for the time of a date without one. Some senders number
+    the fields of a form. Whether these become a list or a mapping depends on the fields that a customer
+    filled in, so both accept the same keys.
     """
     if is_missing(value):
         return value if isinstance(value, Absent) else Absent(name=name)
@@ -177,17 +180,17 @@ def bounded(text: str) -> str:
 
 
 def require_short(*values: object) -> None:
-    """Raise UnmappableError for a list longer than MAX_LIST, because filters may iterate it repeatedly."""
+    """Raise UnmappableError for a list longer than MAX_LIST, because filters may iterate repeatedly."""
     for value in values:
         if isinstance(value, list | tuple) and len(value) > MAX_LIST:
             _refuse_list(f"a list of {len(value)} items")
 
 
 def items_of(value: Any) -> Any:
-    """Return the items of a mapping with numbers as keys, in the order of the numbers, else the value.
+    """Return the items of a mapping with numbers as keys, in the order of the numbers; else the value.
 
-    The indices of a form, and of a list of PHP, have a gap where a field was left empty. Such a mapping has
-    the items that the list without the gap would have.
+    The indices of a form, and of a list of PHP, have a gap where a field was left empty. Such a mapping
+    has the items that the list without the gap would have.
     """
     if not isinstance(value, dict) or not value or not all(key.isdecimal() for key in value):
         return value

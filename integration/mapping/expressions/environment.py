@@ -30,7 +30,7 @@ class _Environment(ImmutableSandboxedEnvironment):
     intercepted_unops = frozenset({"+", "-"})
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """Return an item of a mapping or a part of a date."""
+        """Return an item of a mapping or a list, or a part of a date, as `field_of` does."""
         return field_of(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
@@ -38,9 +38,9 @@ class _Environment(ImmutableSandboxedEnvironment):
         return item_of(obj, argument)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ARG002  (Jinja's)
-        """Return the result of an operator. It works on numbers; `+` also joins texts and lists.
+        """Return the result of an operator for two numbers, or of `+` for two texts or two lists.
 
-        An absent operand makes the result absent.
+        If an operand is absent or null, the result is absent. Raise TypeError for other operands.
         """
         if is_missing(left) or is_missing(right):
             return Absent()
@@ -54,7 +54,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         raise TypeError(operator)
 
     def call_unop(self, context: Context, operator: str, arg: Any) -> Any:  # noqa: ARG002  (Jinja's)
-        """Return the result of a sign before a number. An absent number makes the result absent."""
+        """Return a number with a sign, or Absent for a missing value. Raise TypeError otherwise."""
         if is_missing(arg):
             return Absent()
         if not is_number(arg):

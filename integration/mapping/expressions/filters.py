@@ -1,6 +1,7 @@
 """The filters, tests and operators of templates. Their results have a limited size.
 
-If an argument is absent, the result is absent, except for `default` and the tests for absent values.
+If an argument of a filter is absent or null, the result is absent, except for `default` and the filters
+of placeholders. Tests and comparisons of an absent value are false, except those for absent values.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def _propagating(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _list_filter(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a filter of lists: of numbered items it takes the items, not the numbers."""
+    """Return a filter of lists that reads a mapping with numbers as keys as the list of its items."""
     guarded = _propagating(function)
     place = 1 if hasattr(function, "jinja_pass_arg") else 0
 
@@ -77,7 +78,7 @@ def _text_filter(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _default(value: object, fallback: object = "", boolean: object = False) -> object:  # noqa: FBT002  (Jinja's)
-    """Return `fallback` if the value is absent, null or blank. With `boolean`, also for 0, false and []."""
+    """Return `fallback` if the value is absent, null or blank. With `boolean`, also for falsy values."""
     unset = is_missing(value) or (isinstance(value, str) and not value.strip())
     return fallback if unset or (boolean and not value) else value
 
@@ -146,7 +147,10 @@ def _date(value: object, form: str | None = None) -> datetime | date:
 
 
 def _in_named_zone(value: object, name: str) -> datetime:
-    """Return a moment in a time zone. A moment without an offset is a time in that zone."""
+    """Return a moment in a time zone. A moment without an offset is a time in that zone.
+
+    Raise UnmappableError for a date without a time.
+    """
     moment = parse_moment(value)
     if not isinstance(moment, datetime):
         raise UnmappableError("recall_date", "a date without a time", "a moment with a time of day")
@@ -154,7 +158,10 @@ def _in_named_zone(value: object, name: str) -> datetime:
 
 
 def _plus(value: object, *, minutes: float = 0, hours: float = 0, days: float = 0) -> datetime | date:
-    """Return a moment moved by days of the calendar, and by minutes and hours of elapsed time."""
+    """Return a moment moved by days of the calendar, and by minutes and hours of elapsed time.
+
+    Raise UnmappableError for minutes or hours after a date without a time.
+    """
     moment = parse_moment(value)
     later = timedelta(minutes=minutes, hours=hours)
     if not isinstance(moment, datetime):
@@ -217,7 +224,7 @@ def _absence(place: str) -> tuple[str, str]:
 
 
 def _placeholder_value(value: object, place: str) -> str | float | date:
-    """Return the value of a placeholder. Raise UnmappableError unless it is a text, a number or a date."""
+    """Return a placeholder's value. Raise UnmappableError if it is blank or no text, number or date."""
     if value is None:
         raise UnmappableError("template", f"{place}, which is null", "a value")
     if is_missing(value):

@@ -1,6 +1,7 @@
-"""Rewrite the syntax tree of a checked template, so that operations become filters of `filters`.
+"""Rewrite the syntax tree of a checked template, so that most operations become filters of `filters`.
 
-The compiled template then performs no operation on a Python object directly.
+The filters accept absent values and limit the size of results. Arithmetic operators are handled by the
+sandbox, `==` and `!=` by Python.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from jinja2.visitor import NodeTransformer
 
 
 class Rewriter(NodeTransformer):
-    """Replaces methods, slices, `~`, comparisons and `in` by filters."""
+    """Replaces methods, slices, `~`, `in` and comparisons other than `==` and `!=` by filters."""
 
     def visit_Call(self, node: nodes.Call) -> nodes.Node:  # noqa: N802  (Jinja names it by the node)
         """Replace a method call by a filter."""
@@ -40,7 +41,7 @@ class Rewriter(NodeTransformer):
         return _filter(node.nodes[0], "~", node.nodes[1:])
 
     def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802  (as above)
-        """Replace each comparison of a chain by a filter."""
+        """Replace each comparison of a chain by a filter, except `==` and `!=`."""
         self.generic_visit(node)
         left, compared = node.expr, []
         for operand in node.ops:
@@ -53,7 +54,7 @@ class Rewriter(NodeTransformer):
 
 
 class PlaceholderRewriter(Rewriter):
-    """A Rewriter that also adds a filter to each placeholder, which rejects absent, null and blank values."""
+    """A Rewriter that also makes each placeholder reject absent, null and blank values."""
 
     def visit_Output(self, node: nodes.Output) -> nodes.Node:  # noqa: N802  (as above)
         """Add the filter `placeholder text` to each placeholder."""
@@ -68,7 +69,7 @@ class PlaceholderRewriter(Rewriter):
 
 
 def only_placeholder(tree: nodes.Template) -> nodes.Expr | None:
-    """Return the expression of a template that consists of one placeholder, else None."""
+    """Return the expression of a template that consists of one placeholder and white space, else None."""
     outputs = [node for node in tree.body if isinstance(node, nodes.Output)]
     if len(outputs) != len(tree.body):
         return None
@@ -83,7 +84,7 @@ def only_placeholder(tree: nodes.Template) -> nodes.Expr | None:
 
 
 def as_placeholder(rewritten: nodes.Expr) -> nodes.Filter:
-    """Return the expression with the filter `placeholder`, which rejects absent, null and blank values."""
+    """Return the expression with the filter `placeholder`, which rejects missing and blank values."""
     return _filter(rewritten, "placeholder", [nodes.Const(_place(rewritten))])
 
 
@@ -102,7 +103,7 @@ def _filter(
 
 
 def _place(node: nodes.Expr) -> str:
-    """Return the path that a placeholder reads, such as `event.phone`, or its line number."""
+    """Return the path that a placeholder reads, such as `event.phone`, or a text with its line number."""
     if isinstance(node, nodes.Filter) and node.node is not None:
         return _place(node.node)
     if isinstance(node, nodes.Name):
