@@ -1,1 +1,1 @@
-"""The Celery workers, which push the recalls of the token queues."""
+"""The Celery workers: they push recalls, run lookups, and sweep the store for due work."""

@@ -1,9 +1,9 @@
 """A drain: leases one queue and pushes its recalls one after the other, for a bounded time.
 
-If the queue must wait, the drain ends, and the store keeps the time until which the queue waits.
-Times are measured on CLOCK_BOOTTIME, which includes suspension, from before a claim is sent. If the store's
-reply is lost, the drain repeats the request until the lease expires. After that another worker may acquire
-the queue.
+If the queue must wait, the drain ends, and the store keeps the time until which the queue waits. The time
+limits of a call are measured on CLOCK_BOOTTIME, which includes time in suspend, and count from the moment
+before the claim is sent. If the store's reply is lost, the drain repeats the request for the length of a
+lease. When the lease has expired, another worker may acquire the queue.
 """
 
 from __future__ import annotations
@@ -52,7 +52,10 @@ LATE_WAIT_MS = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrainDependencies:
-    """The dependencies of a drain, including clocks and the source of jitter."""
+    """The dependencies of a drain.
+
+    `boottime` returns seconds, `now` the current time (aware), and `jitter` a random number in [0, 1).
+    """
 
     queues: TokenQueues
     open_connection: Callable[[str], WolkvoxConnection]
@@ -73,7 +76,7 @@ def utc_now() -> datetime:
 
 
 class Drain:
-    """One drain of one queue. `accounts` maps names to the accounts of the queue's token."""
+    """One drain of one queue. `accounts` has at least one account of the queue's token, by name."""
 
     def __init__(self, tools: DrainDependencies, queue: str, accounts: Mapping[str, Account]) -> None:
         self._tools = tools
@@ -87,9 +90,10 @@ class Drain:
         self._cached_terms: tuple[datetime, QueueSettings] | None = None
 
     def run(self, wake_up: WakeUp | None = None) -> WakeUp | None:
-        """Push recalls until the queue is empty, must wait, or the time is up.
+        """Push recalls until the queue must wait or is empty, or until the drain must end.
 
-        Return the wake-up to publish, or None. Drain nothing if `wake_up` was used before.
+        Push nothing if another worker holds the queue, or if `wake_up` was used before. A drain ends at
+        its limits, or when the worker stops. Return the wake-up to publish, or None.
         """
         reply, step = self._acquire(wake_up), 0
         if not isinstance(reply.claim, Claim):
@@ -102,7 +106,10 @@ class Drain:
         return reply.wake_up
 
     def _terms(self) -> QueueSettings:
-        """Return the queue's terms. Compute them again when the day has ended or the clock was set back."""
+        """Return the queue's terms.
+
+        They are computed again when the quota day has ended or the clock was set back.
+        """
         now = self._tools.now()
         if self._cached_terms is not None:
             computed_at, terms = self._cached_terms
@@ -137,8 +144,8 @@ class Drain:
     def _repeat(self, command: Callable[[], QueueReply]) -> QueueReply:
         """Return the reply to a command.
 
-        While the store is unavailable, the command is repeated until the lease may have expired. Then the
-        reply is `lost`.
+        While the store is unavailable, repeat the command for up to `lease_seconds`. Then return the
+        reply `lost`.
         """
         gives_up_at = self._tools.boottime() + self._account.lease_seconds
         for attempt in count(1):
@@ -219,7 +226,11 @@ class Drain:
         )
 
     def _next_attempt(self, result: Mapping[str, Any], date: datetime) -> dict[str, Any]:
-        """Return the recall_date sent, and the reason and time of the next attempt; {} if there is none."""
+        """Return the fields of an Attempt for the next attempt, or {} if the recall has ended.
+
+        The fields are the `recall_date` that was sent, and the `reason` and time (`next_at`, aware) of
+        the next attempt. The time is None if the queue has stopped.
+        """
         if result["kind"] == "ended":
             return {}
         next_at = None
@@ -230,7 +241,7 @@ class Drain:
         return {"recall_date": date, "reason": result["reason"], "next_at": next_at}
 
     def _count(self, claim: Claim, sent_at: float, seconds: float) -> None:
-        """Count the call, and record the time for which the queue was idle before it."""
+        """Count the call, and record how long the queue was idle after the previous call of the drain."""
         self._tools.counters.pushed(claim.account, seconds)
         if self._answered_at is not None:
             self._tools.counters.observe(PUSH_GAP, max(0.0, sent_at - self._answered_at))

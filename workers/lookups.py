@@ -1,9 +1,10 @@
 """Lookups: read the CRM records of events that carry only an id, before the events are mapped.
 
-The store keeps the waiting events with their due times. A Celery message only announces that there are some.
-A failed lookup is repeated later, also if the worker has died. Some failures affect every record: a refused
-token, a rate limit, no answer. After such a failure the source's lookups are suspended for a while, unless
-their settings change. An event whose own record cannot be read waits alone, and is parked after MOST_TRIES.
+The store keeps the waiting events with their due times. A Celery message only announces that a source has
+due lookups. A failed lookup is repeated later, also if the worker has died. Some failures affect every
+record: a refused token, a rate limit, no answer. After such a failure the source's lookups are suspended
+for a while, unless their settings change. If only single records cannot be read, only their events wait.
+These events are parked after MOST_TRIES tries.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ MOST_TRIES = 35
 def wait_after(tries: int, retry_after_seconds: float | None, longest: float = LONGEST_WAIT_SECONDS) -> float:
     """Return the seconds to wait after failure number `tries`: from 2 s, doubling up to `longest`.
 
-    The wait is longer if the CRM requests it, up to LIMIT_SECONDS.
+    If the CRM requests a longer wait, return the requested wait, at most LIMIT_SECONDS.
     """
     backoff = backoff_seconds(tries, base=FIRST_WAIT_SECONDS, maximum=longest)
     return max(backoff, min(retry_after_seconds or 0.0, LIMIT_SECONDS))
@@ -58,7 +59,10 @@ class LookupRunner:
         self._guard = threading.Lock()
 
     def look_up(self, source: str) -> None:
-        """Run the due lookups of a source until none is left. Raise StoreAwayError."""
+        """Run the due lookups of a source until none is left or the source fails. Raise StoreAwayError.
+
+        Do nothing if another thread of this process runs them.
+        """
         with self._guard:
             busy = self._busy.setdefault(source, threading.Lock())
         if not busy.acquire(blocking=False):
@@ -92,9 +96,10 @@ class LookupRunner:
         return True
 
     def _each_alone(self, source: str, lookup: Lookup, waiting: list[StoredEvents]) -> bool:
-        """Look up each delivery separately, so that a record that breaks a response delays only its delivery.
+        """Look up each delivery separately, so that a record that breaks a response delays no other.
 
-        Return False if the source fails. The remaining deliveries become due again when their lease expires.
+        Return False if the source fails, else True. Deliveries that are not reached within ALONE_SECONDS
+        become due again when their lease expires.
         """
         end = time.monotonic() + ALONE_SECONDS
         for place, stored in enumerate(waiting):
@@ -139,7 +144,8 @@ class LookupRunner:
     def _admit(self, stored: StoredEvents, found: LookupResult) -> float | None:
         """Replace the events by their plans. Return the seconds to wait if some events wait again, else None.
 
-        An event whose record could not be read waits again, and is parked after MOST_TRIES.
+        An event whose record could not be read waits again. It is parked after MOST_TRIES tries, unless
+        the failure affects every record of the source.
         """
         failures = [found.failed.get(event.lookup_id or "") for event in stored.events]
         now = utc_now()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def push_result(decision: Decision, date: str) -> dict[str, Any]:
-    """Return the fields of a `PushResult` for a decision. `date` is the recall_date that was sent."""
+    """Return the fields of a `PushResult` for a decision. `date` is the recall_date sent (ISO 8601)."""
     fields = _ending(decision, date)
     fields["quiet"] = getattr(decision, "quiet", False)
     seconds = getattr(decision, "seconds", 0.0)

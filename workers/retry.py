@@ -1,8 +1,8 @@
 """Decides what follows from a verdict on a push. No I/O and no clock.
 
-The input is a verdict, the history and the jitter, the output a decision, which the drain carries out. Every
-wait has a lower and an upper bound. A fault that cannot be caused by the recall never ends it. Reasons
-contain no customer data.
+The input is a verdict, the histories of the queue and the recall, the jitter and the time. The output is
+a decision, which the drain carries out. Every wait has an upper bound. A fault that the recall cannot
+have caused never ends the recall. Reasons contain no customer data.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ PROBE_EVERY = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueHistory:
-    """The recent faults of a queue. The store keeps the history as text.
+    """The recent faults and refusals of a queue. The store keeps the history as text.
 
     `faults`, `concurrency` and `quota_refusals` count faults since the last definite answer (accepted or
-    refused). `words` is a digest of the last refusal's text, which may contain customer data. `same_words` is
-    the number of consecutive refusals with that text.
+    refused). `words` is a digest of the text of the last refusal, or "" if the last definite answer
+    cannot stop the queue. `same_words` is the number of refusals with this text since another definite
+    answer.
     """
 
     faults: int = 0
@@ -46,12 +47,12 @@ class QueueHistory:
     same_words: int = 0
 
     def to_json(self) -> str:
-        """Return the history as JSON, or "" for a history without faults."""
+        """Return the history as JSON, or "" for an empty history."""
         return "" if self == QueueHistory() else json.dumps(asdict(self), separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str | bytes | None) -> QueueHistory:
-        """Return the history from its JSON. Invalid JSON gives an empty history, which shortens waits."""
+        """Return the history from its JSON. None, "" and invalid JSON give an empty history."""
         if not text:
             return cls()
         try:
@@ -74,9 +75,9 @@ class QueueHistory:
 class RecallHistory:
     """The history of a recall without the current verdict.
 
-    `strikes` counts faults that the recall may have caused, `crashes` workers that died while pushing it.
-    Both count since the recall was last set aside. `rounds` counts how often the recall was set aside while
-    another recall passed.
+    `strikes` counts faults that the recall may have caused, `crashes` workers that died while pushing the
+    recall. Both are reset when the recall is set aside. `rounds` counts how often another recall passed
+    while this recall was set aside.
     """
 
     strikes: int = 0
@@ -93,12 +94,12 @@ def _count(found: object) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accept:
-    """wolkvox has recorded the recall. The next recall follows."""
+    """The decision to end the recall as accepted. The next recall follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refuse:
-    """The recall is dead.
+    """The decision to end the recall as dead.
 
     The next recall follows after `seconds`, and after the quiet time if `quiet` is True.
     """
@@ -110,7 +111,10 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryIn:
-    """The queue waits `seconds`, then pushes the same recall. `counts_against_recall` adds a strike."""
+    """The decision to push the same recall again after `seconds`.
+
+    If `counts_against_recall` is True, the recall gets a strike.
+    """
 
     seconds: float
     reason: str
@@ -120,7 +124,7 @@ class RetryIn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetAside:
-    """The queue waits `seconds`, then pushes another recall, if there is one, instead of this one."""
+    """The decision to push another recall, if the queue has one, instead of this one after `seconds`."""
 
     seconds: float
     reason: str
@@ -129,7 +133,7 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitUntil:
-    """The queue waits until `moment` (aware), then pushes the same recall."""
+    """The decision to push the same recall again at `moment` (aware). The queue waits until then."""
 
     moment: datetime
     reason: str
@@ -138,7 +142,10 @@ class WaitUntil:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopQueue:
-    """The queue stops until an operator resumes it. With `recall_dead` the recall was also refused."""
+    """The decision to stop the queue until an operator resumes it.
+
+    If `recall_dead` is True, the recall also ends as dead.
+    """
 
     reason: str
     recall_dead: bool = False
@@ -155,13 +162,19 @@ Decision = Accept | Refuse | RetryIn | SetAside | WaitUntil | StopQueue
 
 
 def _fault_seconds(attempt: int, case: _Situation) -> float:
-    """Return the delay in seconds after a fault: about 1, doubling up to 5 minutes."""
+    """Return the delay in seconds after fault number `attempt`: about 1, doubling up to 5 minutes.
+
+    If wolkvox requests a longer delay, return the requested delay, at most an hour.
+    """
     jitter = 0.5 * case.jitter - 0.25
     return _at_least(backoff_seconds(attempt, base=1.0, maximum=240.0, jitter=jitter), case.verdict)
 
 
 def _concurrency_seconds(attempt: int, case: _Situation) -> float:
-    """Return the delay in seconds after a concurrency refusal: 5, doubling up to 2 minutes."""
+    """Return the delay in seconds after a concurrency refusal: from 5, doubling up to 2 minutes.
+
+    If wolkvox requests a longer delay, return the requested delay, at most an hour.
+    """
     jitter = 0.25 * case.jitter
     return _at_least(backoff_seconds(attempt, base=5.0, maximum=96.0, jitter=jitter), case.verdict)
 
@@ -245,8 +258,9 @@ def _quota(case: _Situation) -> tuple[Decision, QueueHistory]:
 def _next_probe(case: _Situation) -> datetime:
     """Return the time of the next probe after a quota refusal.
 
-    It is the next reset, and after repeated refusals at most an hour from now, because wolkvox does not
-    document the time of the reset.
+    After the first refusal this is the next reset. After further refusals it is at most an hour from now,
+    because wolkvox does not document the time of the reset. A reset that is not in the future counts as
+    unknown.
     """
     probe, reset = case.now + PROBE_EVERY, case.quota_resets_at
     if reset <= case.now:

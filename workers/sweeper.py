@@ -1,7 +1,8 @@
 """The sweep: finds due queues, lookups, bulk jobs and old records, about twice a second.
 
-It publishes wake-ups for due work. If a wake-up is not taken although threads are free, the sweep drains the
-queue itself. So a lost wake-up, or consumers that stall after a broker outage, delay work by seconds only.
+It publishes wake-ups for due work. If a queue's wake-up is not taken although threads are free, the sweep
+drains the queue itself. This keeps the delay short when a wake-up is lost, or when consumers stall after
+a broker outage.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ SWEEP_DRAINS = 16
 def purge(services: Services, now: datetime) -> int:
     """Remove records older than the configured retention, a bounded number per call.
 
-    Audit log entries are kept as long as recalls. Return the number removed. Raise StoreAwayError.
+    Entries of the audit log are kept for the longest retention of any record. `now` is aware. Return the
+    number of removed records, without entries of the delivery log. Raise StoreAwayError.
     """
     config = services.config
     listed = timedelta(days=max(1, config.store.raw_retention_days))
@@ -94,12 +96,15 @@ class Sweeper:
         threading.Thread(target=self._run, name="sweep", daemon=True).start()
 
     def stop(self) -> None:
-        """Prevent further drains and steps of bulk jobs."""
+        """Cancel drains and bulk jobs that have not begun."""
         self._drainers.shutdown(wait=False, cancel_futures=True)
         self._jobs.shutdown(wait=False, cancel_futures=True)
 
     def has_stalled(self, now: float) -> bool:
-        """Return True if the sweep has begun no step for a minute. `now` is in monotonic seconds."""
+        """Return True if the current step began a minute ago or earlier. `now` is in monotonic seconds.
+
+        Return False before the first step, and while the worker stops.
+        """
         began = self._step_at
         return began is not None and now - began >= STALLED_SECONDS and not self._stopping.is_set()
 
@@ -129,7 +134,7 @@ class Sweeper:
             log.exception("a sweep step failed; it runs again in the next sweep", during=name)
 
     def _report_sweep(self, seconds: float) -> None:
-        """Report the sweep and its duration to Sentry, once a minute over all workers."""
+        """Report the sweep and its duration to Sentry, at most once a minute over all workers."""
         now = time.monotonic()
         if now - self._checked_in_at < CHECK_IN_SECONDS:
             return
@@ -152,7 +157,7 @@ class Sweeper:
         return max(SWEEP_DRAINS - len(self._draining), self.threads - self._heartbeat.consumer_health.active)
 
     def _crowded(self) -> bool:
-        """Return True if all threads are busy, including those that Celery is about to use."""
+        """Return True if Celery's threads are busy. An eighth of them counts as about to be used."""
         return 0 < self.threads <= self._heartbeat.consumer_health.active + self.threads // 8
 
     def _drain_safely(self, wake_up: WakeUp) -> None:
@@ -175,7 +180,7 @@ class Sweeper:
                 return
 
     def _start_jobs(self) -> None:
-        """Start a thread for the running bulk jobs. A thread that already runs finds new jobs itself."""
+        """Start a thread that advances the running bulk jobs, unless such a thread is active."""
         if self._services.bulk_jobs.running() and self._job_free.acquire(blocking=False):
             self._jobs.submit(self._run_jobs)
 

@@ -61,7 +61,10 @@ def _set_up_logging(**_: Any) -> None:
 
 @celeryd_init.connect
 def _prepare(**_: Any) -> None:
-    """Create the worker before it connects to the broker. On a fatal error, print it and end the process."""
+    """Create the worker before it connects to the broker.
+
+    On a RingbackError, print the error and end the process with status 1.
+    """
     global _worker  # noqa: PLW0603  (Celery's signals hand nothing on to its tasks)
     try:
         # Celery configures logging later, after the first lines.
@@ -100,7 +103,7 @@ def _start(sender: Any = None, **_: Any) -> None:
 
 
 def make_worker(environ: Mapping[str, str]) -> Worker:
-    """Return a new worker. Raise ConfigError, StoreUnsafeError or StoreAwayError."""
+    """Return a new worker when its store has answered. Raise ConfigError or StoreUnsafeError."""
     watch = watch_config(config_path(environ), environ)
     start_sentry(environ, watch.current)
     counters = Counters()
@@ -118,7 +121,7 @@ def make_worker(environ: Mapping[str, str]) -> Worker:
 
 
 def _wait_for_store(engine: Worker) -> None:
-    """Wait without a time limit until the store answers. Raise StoreUnsafeError."""
+    """Wait, without a time limit, until the store answers. Raise StoreUnsafeError."""
     while True:
         try:
             engine.services.binding.assure_store()

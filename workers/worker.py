@@ -1,4 +1,4 @@
-"""A worker process: drains queues and runs lookups when Celery delivers wake-ups."""
+"""A worker process: drains queues and runs lookups after wake-ups from Celery, and runs the sweep."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Worker:
     def handle_wake_up(self, wake_up: WakeUp) -> None:
         """Drain the queue of a wake-up received from Celery.
 
-        If the store is unavailable, nothing is raised: the sweep publishes the wake-up again.
+        If the store is unavailable, raise nothing, because the sweep publishes the wake-up again.
         """
         with self.heartbeat.consumer_health.taking():
             self.drain(wake_up)
@@ -90,7 +90,10 @@ class Worker:
             self.lookups.look_up(source)
 
     def drain(self, wake_up: WakeUp) -> None:
-        """Drain a queue for a bounded time, then publish its next wake-up if work is left."""
+        """Drain a queue for a bounded time, then publish its next wake-up if work is left.
+
+        Do nothing if the worker is stopping, or if its configuration does not have the queue.
+        """
         accounts = None if self.stopping.is_set() else self._accounts(wake_up.queue)
         if accounts is None:
             return
@@ -99,7 +102,7 @@ class Worker:
             self._wake_ups.publish(again)
 
     def _accounts(self, queue: str) -> dict[str, Account] | None:
-        """Return the accounts of a queue, or None if this configuration does not have the queue."""
+        """Return the accounts of a queue by name, or None if the queue is unknown."""
         config = self.services.config
         known = self._known
         if known is None or known.config is not config or queue not in known.queues:
@@ -107,7 +110,10 @@ class Worker:
         return None if known is None else known.queues.get(queue)
 
     def _read_queues(self, config: Config) -> _QueueAccounts | None:
-        """Return the accounts by queue id, or None if the key for queue ids cannot be read."""
+        """Return the accounts by queue id.
+
+        If the key for queue ids cannot be read, use the last key. Return None if there is no last key.
+        """
         with self._queues_lock:
             known = self._known
             try:
@@ -134,7 +140,10 @@ class Worker:
         self.sweeper.start()
 
     def stop(self) -> None:
-        """Prevent further drains. Drains in progress end after the current call."""
+        """Prevent further drains, and stop the sweep, heartbeat, alert monitor and counter flusher.
+
+        Drains in progress end after the current call.
+        """
         self.stopping.set()
         self.heartbeat.stop()
         self.alert_monitor.stop()
@@ -143,5 +152,5 @@ class Worker:
 
 
 def worker_store(url: str, epoch: StoreEpoch) -> Store:
-    """Return the store of a worker, with longer time-outs than that of a web process."""
+    """Return the store of a worker, with longer timeouts than the store of a web process."""
     return Store(connect(url, timeout_seconds=5.0, connect_seconds=2.0), kind="worker", epoch=epoch)

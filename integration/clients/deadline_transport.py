@@ -1,9 +1,10 @@
-"""An httpx transport with one wall-clock deadline for a whole call.
+"""An httpx transport with one deadline for a whole call.
 
-The deadline covers DNS, connect, TLS, write and read. The request is written at once, and never after the
-latest moment to write. A call that misses its deadline is closed with a TCP reset, so that the kernel sends
-nothing more of it. The size of a response is limited. The transport uses HTTP/1.1, no proxy, and one
-kept-alive connection. It removes the headers Set-Cookie, Location and Content-Encoding from responses.
+The deadline covers DNS, connect, TLS, write and read. The head and body of a request are written
+together, and not after the latest moment to write. A call that misses its deadline is closed with a TCP
+reset, so that the kernel sends nothing more of it. The size of a response is limited. The transport uses
+HTTP/1.1, no proxy, and one kept-alive connection. It removes the headers Set-Cookie, Location and
+Content-Encoding from responses.
 """
 
 from __future__ import annotations
@@ -44,7 +45,10 @@ _BOOT_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def boottime() -> float:
-    """Return the seconds since boot, including suspend, from a clock that cannot be set."""
+    """Return the seconds since boot, from a clock that cannot be set.
+
+    Time in suspend is included where the system has CLOCK_BOOTTIME.
+    """
     return time.clock_gettime(_BOOT_CLOCK)
 
 
@@ -64,9 +68,10 @@ class Progress:
     """The limits and the progress of one call. Times are seconds of the transport's clock.
 
     `end` is the deadline of the whole call, `write_by` the latest time to begin writing. `sent_at` is the
-    time at which the first byte may have been sent, or None. `status` (None before the head of the response),
-    `headers` (without cookies) and `body` (cut at the limit) contain what was received, also of an incomplete
-    response. `delimited` is False if the body ended with the connection and may be truncated.
+    time at which the first byte may have been sent, or None. `status` (None before the head of the
+    response), `headers` (without those that the transport removes) and `body` (cut at the limit) contain
+    what was received, also of an incomplete response. `complete` is True after the end of the response.
+    `delimited` is then False if the body ended with the connection and may be truncated.
     """
 
     end: float
@@ -128,11 +133,15 @@ class _Stream(httpcore.NetworkStream):
         self._may_read += limit - HEAD_LIMIT
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002  (httpcore's)
-        """Buffer a part of the request. It is sent at once by the first `read`."""
+        """Buffer a part of the request. The next `read` sends all buffered parts together."""
         self._unsent.append(buffer)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002  (httpcore's)
-        """Send the buffered request, then return received bytes. Empty at the end of the connection."""
+        """Send the buffered request, then return received bytes, or b"" at the end of the connection.
+
+        Raise AnswerTooLongError at the limit for the response, or httpx' errors for timeouts and lost
+        connections.
+        """
         if self._unsent:
             self._send(b"".join(self._unsent))
             self._unsent.clear()
@@ -202,7 +211,10 @@ class _Stream(httpcore.NetworkStream):
 
 
 def resolve(host: str, port: int) -> list[tuple[int, Address]]:
-    """Return the addresses of a host. The system's resolver has no timeout. Raise OSError."""
+    """Return (address family, socket address) pairs from the system's resolver, without a timeout.
+
+    Raise OSError, or UnicodeError for an invalid name.
+    """
     results = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [(family, address) for family, _, _, _, address in results]
 
@@ -261,7 +273,10 @@ _NAMES = _Names()
 
 @lru_cache(maxsize=1)
 def shared_ssl_context() -> ssl.SSLContext:
-    """Return the context of all transports. It is cached, because loading the certificates takes 20 ms."""
+    """Return the default SSL context of the transports, with the certificates of certifi.
+
+    It is cached, because loading the certificates takes 20 ms.
+    """
     context = httpx.create_ssl_context(trust_env=False)
     context.set_alpn_protocols(["http/1.1"])
     return context
@@ -289,10 +304,11 @@ _PORTS = {b"http": 80, b"https": 443}
 class DeadlineTransport(httpx.BaseTransport):
     """A transport for one thread, which makes one call at a time over a kept-alive connection.
 
-    The limits of a call are the request's extension `progress` (a Progress). Without it, the client's
-    `timeout` applies to the whole call. Raise httpx' transport errors; their messages contain no data of the
-    request or the response. ConnectError and ConnectTimeout mean that no connection was made. `body_limit` is
-    in bytes. `clock` returns seconds. `resolver` and `ssl_context` default to the system's.
+    The limits of a call are the request's extension `progress` (a Progress). Without this extension, the
+    request's read timeout applies to the whole call. Raise httpx' transport errors. Their messages
+    contain no header, path or body. ConnectError and ConnectTimeout mean that no byte of the request was
+    sent. `body_limit` is in bytes. `clock` returns seconds. `resolver` defaults to the system's resolver,
+    `ssl_context` to `shared_ssl_context()`.
     """
 
     def __init__(
@@ -331,7 +347,7 @@ class DeadlineTransport(httpx.BaseTransport):
         return httpx.Response(progress.status or 0, headers=progress.headers, content=bytes(progress.body))
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection, if there is one."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -401,7 +417,7 @@ def _open(
     resolver: Resolver,
     ssl_context: ssl.SSLContext | None,
 ) -> socket.socket:
-    """Return a connected socket, within the limit to write.
+    """Return a socket connected to the origin, with TLS for https, before the latest moment to write.
 
     Raise httpx.ConnectError or httpx.ConnectTimeout.
     """
@@ -442,7 +458,7 @@ def _connect(family: int, address: Address, seconds: float) -> socket.socket:
 
 
 def _connect_error(step: str, error: OSError) -> httpx.TransportError:
-    """Return the httpx error for a failed connection. Its message contains no data of the request."""
+    """Return the httpx error for a failed connection. Its message contains no header, path or body."""
     if isinstance(error, TimeoutError):
         return httpx.ConnectTimeout(f"{step}: no answer in time")
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -465,7 +481,7 @@ class _NoCookies(httpx.Cookies):
 class DeadlineClient(httpx.Client):
     """An httpx client with its own transport, for one thread.
 
-    `seconds` is the timeout of a whole call. Redirects, proxies and cookies are not used.
+    `seconds` is the default timeout of a whole call. Redirects, proxies and cookies are not used.
     """
 
     def __init__(self, transport: DeadlineTransport, *, seconds: float, base_url: str = "") -> None:

@@ -1,8 +1,8 @@
 """The client for wolkvox' API.
 
-A push ends within its timeout on the wall clock, and sends no byte after the latest moment to write. Failures
-of the network and of wolkvox are recorded in the returned `Exchange`, not raised. The texts of an `Exchange`
-contain no customer data.
+A push ends within its timeout, which covers the whole call, and writes nothing after the latest moment to
+write. Failures of the network and of wolkvox are recorded in the returned `Exchange`, not raised. The
+`error` and `not_sent_reason` of an `Exchange` contain no customer data.
 """
 
 from __future__ import annotations
@@ -40,11 +40,13 @@ if TYPE_CHECKING:
 class Exchange:
     """The result of one call.
 
-    `sent` is True if a byte of the request may have been sent, at `sent_at` (CLOCK_BOOTTIME, seconds).
-    `complete` is True if the whole response arrived in time. `status` is None if the head of the response did
-    not arrive. The names in `headers` are lower-case. `body` is cut at 64 KiB. `seconds` is the duration of
-    the call. `error` describes the failure, and `not_sent_reason` explains why nothing was sent. `too_late`
-    is True if nothing was sent only because the time to write had passed before the server was contacted.
+    `sent` is True if a byte of the request may have been sent. `sent_at` is the time (CLOCK_BOOTTIME,
+    seconds) of the first byte, or None. `complete` is True if the whole response arrived in time.
+    `status` is None if the head of the response did not arrive. The names in `headers` are lower-case.
+    `body` is cut at 64 KiB. `seconds` is the duration of the call. `error` describes the failure, and
+    `not_sent_reason` explains why nothing was sent. Each of the two is None if it does not apply.
+    `too_late` is True if the latest moment to write had passed before the first byte, other than by a
+    timeout of DNS, connect or TLS.
     """
 
     status: int | None = None
@@ -74,8 +76,9 @@ def verdict_of(exchange: Exchange, now: datetime | None = None) -> Verdict:
 class WolkvoxConnection:
     """A client of one wolkvox server, which makes one call at a time over one kept-alive connection.
 
-    Use it as a context manager, in one thread. `endpoint` is an account's endpoint. `clock` returns seconds,
-    as `boottime` does. `resolver` and `ssl_context` default to the system's.
+    Use it as a context manager, in one thread. `endpoint` is an account's endpoint. `clock` returns
+    seconds, as `boottime` does. `resolver` defaults to the system's resolver, `ssl_context` to
+    `shared_ssl_context()`.
     """
 
     def __init__(
@@ -112,9 +115,9 @@ class WolkvoxConnection:
     ) -> Exchange:
         """Make one call and return its result, within `timeout_seconds`.
 
-        The request is written within `latest_write_seconds` or not at all. Both limits count from
-        `claimed_at`, a time of the connection's clock. Raise ValueError if the URL of the call is not below
-        the endpoint.
+        The call fails if the request is not written within `latest_write_seconds`. Both limits count from
+        `claimed_at`, a time of the connection's clock. Raise ValueError if the URL of the call is not
+        below the endpoint.
         """
         if not call.url.startswith(f"{self.endpoint}/"):
             raise ValueError(f"call: the URL is not below the connection's endpoint {self.endpoint}")
@@ -177,7 +180,7 @@ def _request(call: Call, progress: Progress) -> httpx.Request:
 
 @lru_cache(maxsize=1024)
 def _headers(*headers: tuple[str, str]) -> httpx.Headers:
-    """Return parsed headers. They are cached because every call of an account has the same ones."""
+    """Return parsed headers. They are cached because the calls of an account repeat them."""
     return httpx.Headers(headers)
 
 

@@ -1,8 +1,8 @@
 """Build requests to wolkvox, and turn responses into verdicts. Pure.
 
-Neither `repr` nor `reason` contains a token or customer data. A response that the vendor's pages do not
-document is never taken as a success. Source: wolkvox' API pages, https://www.wolkvox.com/en/apis-v2-2/, "APIs
-Campaign" and "APIs Information".
+Neither `repr` nor `reason` contains a token or customer data. A response is a success only in the
+documented form, with the code 202 in its JSON. Source: wolkvox' API pages,
+https://www.wolkvox.com/en/apis-v2-2/, "APIs Campaign" and "APIs Information".
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def build_call(
 ) -> Call:
     """Return the call that schedules a callback in wolkvox ("APIs Campaign", recall).
 
-    `recall_date` must be aware. It is sent as wall clock time of the account's zone, to the second.
-    `recall_telephone` is already in the account's `dial_format`. Raise ValueError for a naive date.
+    `recall_date` is sent in the account's time zone, to the second. `recall_telephone` is already in the
+    account's `dial_format`. Raise ValueError if `recall_date` is naive.
     """
     if recall_date.utcoffset() is None:
         raise ValueError("recall_date: naive datetime, a time zone is required")
@@ -87,7 +87,7 @@ def _recall_url(endpoint: str, type_campaign: str, campaign_id: str) -> str:
 def build_campaigns_call(account: Account) -> Call:
     """Return the call that lists the campaigns ("APIs Information", campaigns).
 
-    wolkvox counts it towards the daily limit.
+    wolkvox counts this call towards the daily limit.
     """
     return Call(
         method="GET",
@@ -110,14 +110,14 @@ def _headers(account: Account) -> dict[str, str]:
 
 
 class VerdictKind(StrEnum):
-    """The meaning of a response for the recall and its queue."""
+    """The meaning of the result of a push for the recall and its queue."""
 
     ACCEPTED = "accepted"
     """wolkvox has recorded the callback."""
     REFUSED = "refused"
     """wolkvox rejects this recall permanently."""
     WAIT = "wait"
-    """wolkvox rejects the recall for now: maintenance, rate limit, a redirect."""
+    """wolkvox rejects the recall for now, for example during maintenance or after too many requests."""
     CONCURRENCY = "concurrency"
     """Another request uses the token."""
     QUOTA = "quota"
@@ -134,12 +134,13 @@ class VerdictKind(StrEnum):
 class Verdict:
     """The meaning of the result of one push.
 
-    `reason` is a text of Ringback and safe to log. `code` and `msg` are texts of wolkvox, or None. `msg` is
-    the response's `error` if it has no `msg`; it repeats customer and telephone, so it is customer data.
-    `words` is `msg` without words that differ between customers, so that rejections with the same cause
-    compare equal. It is empty for an accepted recall. `quiet` is True if wolkvox may still be processing the
-    call. `counts_against_recall` is True if the recall itself may be the cause. `may_stop_queue` is True if
-    five such rejections in a row indicate a cause outside the recalls.
+    `reason` is a text of Ringback and safe to log. `code` and `msg` are texts of wolkvox, or None. `msg`
+    is the response's `msg`, or its `error` if `msg` is missing. It is customer data, because wolkvox may
+    repeat customer and telephone. `words` is `msg` without words that contain digits, so that rejections
+    with the same cause compare equal. It is the code if no word is left, and empty for an accepted recall
+    or without a complete response. `quiet` is True if wolkvox may still be processing the call.
+    `counts_against_recall` is True if the recall itself may be the cause. `may_stop_queue` is True if
+    five such rejections in a row with the same `words` indicate a cause outside the recalls.
     """
 
     kind: VerdictKind
@@ -155,7 +156,7 @@ class Verdict:
 
     @property
     def words_digest(self) -> str | None:
-        """Return the digest of `words`, None if `words` is empty. `words` may name a customer."""
+        """Return the first 16 hex digits of the SHA-256 of `words`, or None if `words` is empty."""
         if not self.words:
             return None
         return hashlib.sha256(self.words.encode("utf-8", "replace")).hexdigest()[:16]
@@ -261,10 +262,10 @@ _NOT_JSON = _Meaning(
 def decipher_response(
     status: int, headers: Mapping[str, str], body: bytes, *, now: datetime | None = None
 ) -> Verdict:
-    """Return the verdict on a complete response. Never raises.
+    """Return the verdict on a complete response, also if the body is not JSON.
 
-    The names in `headers` are lower-case. A `Retry-After` with a date is relative to `now` (aware), and is
-    ignored with `now=None`.
+    The names in `headers` are lower-case. A `Retry-After` with a date is relative to `now` (aware), and
+    is ignored with `now=None`.
     """
     answer = _read(body)
     code = _code_of(answer)
@@ -374,7 +375,7 @@ def _normalized(text: str) -> str:
 def _without_data(text: str) -> str:
     """Return the words of a text as `_normalized` does, without words that contain digits.
 
-    Words with digits are customer data.
+    Words with digits may be customer data.
     """
     return _normalized(re.sub(r"\S*\d\S*", " ", text[: 4 * MSG_LIMIT]))
 
@@ -397,7 +398,8 @@ def _meaning(status: int, code: str | None, answer: Any, msg: str) -> _Meaning:
 def _unreadable(status: int) -> _Meaning:
     """Return the meaning of a response that is not JSON, by its status.
 
-    Such a response is from a proxy or a firewall, so it neither rejects a recall nor stops a queue.
+    Such a response is probably from a proxy or a firewall, so it neither rejects a recall nor stops a
+    queue.
     """
     if status in {403, 408, 429}:
         return _BY_CODE[status]

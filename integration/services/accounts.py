@@ -70,7 +70,10 @@ class FirstPush:
 
 
 class AccountService:
-    """Manages the accounts of the configuration and of the store. Each method raises StoreAwayError."""
+    """Manages the accounts of the configuration and of the store.
+
+    Methods that use the store raise StoreAwayError.
+    """
 
     def __init__(  # noqa: PLR0913  (one argument per subject it works on)
         self,
@@ -93,10 +96,10 @@ class AccountService:
         self._test_calls = threading.BoundedSemaphore(TEST_CALLS_AT_ONCE)
 
     def all(self, names: Sequence[str] | None = None) -> list[AccountView]:
-        """Return the accounts with these names, or all.
+        """Return the accounts with these names.
 
-        "All" includes the accounts of the configuration, and removed or renamed ones that have queued
-        recalls.
+        With `names=None` return the accounts of the configuration, and removed or renamed accounts that
+        have queued recalls.
         """
         if names is not None:
             return self._in_parts(names)
@@ -111,7 +114,7 @@ class AccountService:
         return self._accounts([name])[0]
 
     def sharing_token(self, name: str) -> tuple[str, ...]:
-        """Return the names of the other accounts that share an account's queue."""
+        """Return the names of the other accounts that share an account's queue, in order."""
         bound = self._queues.bound()
         queue = bound.get(name)
         return tuple(sorted(other for other, its in bound.items() if its == queue and other != name))
@@ -130,7 +133,7 @@ class AccountService:
             self._wake_ups.publish(wake_up)
 
     def resume_and_watch(self, name: str, sleep: Callable[[float], None] = time.sleep) -> FirstPush:
-        """Resume an account's queue, and wait for its first push for a few seconds. Raise NotFoundError."""
+        """Resume an account's queue, and wait a few seconds for its first push. Raise NotFoundError."""
         before, accepted = self.get(name), self._accepted(name)
         self.resume(name)
         for _ in range(LOOKS):
@@ -157,8 +160,8 @@ class AccountService:
     def test_call(self, name: str) -> ProbeResult:
         """Read an account's campaigns from wolkvox under a lease. This may take as long as a push.
 
-        If the queue is in use, the ProbeResult says so. Raise NotFoundError for an account that is not in the
-        configuration.
+        If no call can be made because the queue is in use or too many test calls are running, the
+        result's message says so. Raise NotFoundError for an account that is not in the configuration.
         """
         account = self._configuration.current.accounts.get(name)
         if account is None:
@@ -177,10 +180,7 @@ class AccountService:
             self._test_calls.release()
 
     def forecasts(self, views: Sequence[AccountView], now: datetime) -> dict[str, Forecast]:
-        """Return the forecasts by account: rate, end of the queue, recalls at risk, end of the daily quota.
-
-        Accounts without a queue are left out.
-        """
+        """Return the forecasts by account. Accounts without a queue are left out. `now` is aware."""
         accounts = self._configuration.current.accounts
         limited = {name for name, account in accounts.items() if account.daily_limit}
         return self._forecasts.of(

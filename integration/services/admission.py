@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Admission:
-    """Admits recalls to their queues. Each method raises StoreAwayError."""
+    """Admits recalls to their queues. Methods that write to the store raise StoreAwayError."""
 
     def __init__(
         self,
@@ -58,8 +58,8 @@ class Admission:
     ) -> Admitted:
         """Store one recall requested through the API, and publish wake-ups.
 
-        `expired` is the reason if its date has passed and it is not queued. `key` identifies a repeated
-        request, and `fingerprint` its content.
+        If its date has passed and it is not queued, `expired` is the reason, else None. `key` identifies
+        a repeated request, and `fingerprint` the content of the request.
         """
         admitted = self._bound_first(
             lambda: self._deliveries.admit_one(request, expired=expired, key=key, fingerprint=fingerprint)
@@ -68,7 +68,10 @@ class Admission:
         return admitted
 
     def admit_again(self, request: RecallRequest, recall: Recall, reason: str, key: str = "") -> Admitted:
-        """Store a recall that an operator requested again, and publish wake-ups."""
+        """Store a recall that an operator requested again, and publish wake-ups.
+
+        `key` identifies a repeated request; it is "" if repetitions are not detected.
+        """
         admitted = self._bound_first(lambda: self._deliveries.admit_again(request, recall, reason, key))
         self._wake(admitted)
         return admitted
@@ -78,8 +81,8 @@ class Admission:
     ) -> Admitted | None:
         """Replace stored events by the results of their plans, and publish wake-ups.
 
-        Events whose plan is Pending again are looked up after `wait_seconds`. Return None if another process
-        has resolved the events.
+        `parked` is True for parked events, False for events of a lookup. Events whose plan is Pending
+        again are looked up after `wait_seconds`. Return None if another process has resolved the events.
         """
         self._binding.bind()
         retention = self.retention(stored.delivery.source)

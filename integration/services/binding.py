@@ -35,7 +35,7 @@ class QueueBinding:
         self._assured = False
 
     def assure_store(self) -> None:
-        """Check that the store keeps acknowledged data, until a check has succeeded.
+        """Check that the store keeps acknowledged data, unless an earlier check has succeeded.
 
         Raise StoreUnsafeError if it may lose data, StoreAwayError if it does not answer.
         """
@@ -44,10 +44,10 @@ class QueueBinding:
             self._assured = True
 
     def bind(self) -> int:
-        """Bind the accounts of the current configuration to their queues, once for each configuration.
+        """Bind the accounts to their queues, once for each configuration and epoch of the store.
 
-        Return 0, or the time (epoch milliseconds) at which to call `bind` again, because a call may still be
-        running on an old token. Raise StoreAwayError.
+        Return 0, or the time (epoch milliseconds) at which to call `bind` again, because a call may still
+        be running on an old token. Raise StoreAwayError, also if the store may lose acknowledged data.
         """
         config = self._configuration.current
         if self._bound is config and self._bound_in == self._store.epoch.name:

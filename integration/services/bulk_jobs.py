@@ -1,7 +1,7 @@
 """Bulk jobs: retry or cancel all recalls of a filter, in steps that any worker takes.
 
-A job acts once on each recall that existed when it began. It continues after the death of any process, and
-can be stopped.
+A job acts at most once on each recall, and only on recalls that existed when it began. It continues after
+the death of any process, and can be stopped.
 """
 
 from __future__ import annotations
@@ -132,9 +132,10 @@ class BulkJobs:
         return bool(self._store.call("stop_job", job))
 
     def advance(self, job: str, owner: str, accounts: Mapping[str, Account], now: datetime) -> bool:
-        """Take one step of a job. Return False if the job has ended or another worker is advancing it.
+        """Take one step of a job. Return True if steps remain.
 
-        `owner` identifies the worker and must be the same in all its steps. Raise StoreAwayError.
+        Return False if the job has ended or another worker is advancing it. `owner` identifies the worker
+        and must be the same in all its steps. Raise StoreAwayError.
         """
         if not self._store.call("take_job", job, owner):
             return False
@@ -160,7 +161,7 @@ def acted_on(kind: BulkAction, which: Filter) -> Filter:
 def retry_date(account: Account | None, recall: Recall, now: datetime) -> datetime | None:
     """Return the earliest possible date for a retry if the recall's date has passed, else None.
 
-    With `account=None`, return None.
+    Return None also with `account=None`, or if no date is possible. Dates are aware.
     """
     if account is None or recall.recall_date > now:
         return None

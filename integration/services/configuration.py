@@ -39,10 +39,10 @@ _MOST_NAMED: Final = 20
 
 
 class Configuration:
-    """Provides the current configuration, and checks for changed files on each read.
+    """Provides the current configuration, and checks for changed files when it is read.
 
-    A change that removes what is in use is held back as `pending` until an operator accepts it. `now` returns
-    the time (aware).
+    Files are checked at most once a second. A change that removes what is in use is held back as
+    `pending` until an operator accepts it. `now` returns the time (aware).
     """
 
     def __init__(
@@ -57,7 +57,10 @@ class Configuration:
 
     @property
     def current(self) -> Config:
-        """Return the current configuration. From then on its secrets are masked in logs."""
+        """Return the current configuration, after a check for changed files.
+
+        The secrets of a returned configuration are masked in logs.
+        """
         self.refresh()
         config = self.watch.current
         if config is not self._masked:
@@ -72,12 +75,16 @@ class Configuration:
         return held[1] if held is not None and held[0] is self.watch.candidate else None
 
     def note_key(self, name: str) -> None:
-        """Record that an API key was used. Does nothing if the store does not answer."""
+        """Record that the API key `name` was used. Do nothing if the store does not answer."""
         with suppress(StoreAwayError):
             self.changes.note_key(name, self._now())
 
     def refresh(self) -> None:
-        """Check for changed files, at most once a second. A valid change is used, or held back."""
+        """Check for changed files, at most once a second.
+
+        A valid change is used, or held back as `pending`. If this needs the store and the store does not
+        answer, the next check decides.
+        """
         candidate = self.watch.look()
         if candidate is None:
             return
@@ -175,13 +182,13 @@ def watch_config(
 ) -> ConfigWatch:
     """Return a watch on the configuration at `path`. Raise ConfigError.
 
-    `every_seconds` is the least time between two checks. `clock` returns monotonic seconds.
+    `every_seconds` is the minimum time between two checks. `clock` returns monotonic seconds.
     """
     return ConfigWatch(path, environ, check_templates, every_seconds=every_seconds, clock=clock)
 
 
 def check_templates(reading: ConfigReading, config: Config) -> None:
-    """Report every template of the configuration that does not compile."""
+    """Report to `reading` the templates of the configuration that do not compile."""
     for fault in routes.faults(config, str(reading.path)):
         place = _template_place(fault.key)
         text, origin = reading.value(place), reading.origins.get(place)

@@ -1,7 +1,7 @@
 """A test call, which reads the campaigns of a token from wolkvox and changes nothing there.
 
-The call holds a lease on the token's queue, as a push does, so that no other call on the token overlaps it.
-It counts towards the daily limit.
+In `probe_in_queue` the call holds a lease on the token's queue, as a push does, so that no other call of
+Ringback on the token overlaps it. The call counts towards the daily limit.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ProbeResult:
 
 
 def probe_campaigns(account: Account) -> ProbeResult:
-    """Make a test call without a lease, for installations without a store."""
+    """Make a test call without a lease, for use without a store, and return its result."""
     return _result_of(_call(account, boottime()))
 
 

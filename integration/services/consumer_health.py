@@ -1,4 +1,4 @@
-"""Consumer health: whether this worker's Celery consumers take wake-ups. Pure; the clock is a parameter.
+"""Consumer health: whether this worker's Celery consumers take wake-ups. No I/O.
 
 The wake-ups taken are measured. Celery's own report is not used, because a consumer may be connected and
 answer pings without taking any message.
@@ -31,7 +31,10 @@ class HealthChange:
 
 
 class ConsumerHealth:
-    """Counts a worker's wake-ups and the drains of its sweep. `clock` returns monotonic seconds."""
+    """Detects stalled consumers by counting a worker's wake-ups and the drains of its sweep.
+
+    `clock` returns monotonic seconds.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock

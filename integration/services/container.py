@@ -43,10 +43,10 @@ if TYPE_CHECKING:
 class Services:
     """The services of one process, one attribute for each subject. All threads of the process share them.
 
-    `create_app`, each command and each worker build one from a configuration watch and a store. Flask views,
-    commands and tasks call its attributes, for example `services.recalls.retry(…)`. Repositories (`queues`,
-    `deliveries`, …) read and write records. Services (`admission`, `accounts`, …) decide, store, and publish
-    wake-ups.
+    A web app, command or worker creates the instance from a configuration watch and a store. Flask views,
+    commands and tasks call its attributes, for example `services.recalls.retry(…)`. Repositories
+    (`queues`, `deliveries`, …) read and write records. Services (`admission`, `accounts`, …) decide,
+    store, and publish wake-ups.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Services:
 
     @property
     def config(self) -> Config:
-        """Return the current configuration. A changed file is reloaded first."""
+        """Return the current configuration, after a check for changed files."""
         return self.configuration.current
 
     @property

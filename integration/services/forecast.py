@@ -1,8 +1,8 @@
-"""Forecasts for accounts: rate, end of the queue, and recalls whose date cannot be kept.
+"""Forecasts for accounts: rate, end of the queue and of the daily quota, and recalls at risk.
 
-A queue is assumed to continue at the pace of its recent pushes, within the daily limit. Without recent pushes
-one push a second is assumed. A queue that is stopped, or paused without an end, makes no pushes, so all its
-recalls are at risk.
+A queue is assumed to continue at the pace of its recent pushes. Without recent pushes one push a second
+is assumed. A queue that is stopped, or paused without an end, makes no pushes, so all its recalls are at
+risk.
 """
 
 from __future__ import annotations
@@ -32,10 +32,12 @@ _ENDS: Final = (HORIZONS[0], HORIZON)
 class Forecast:
     """The forecast for an account. Times are aware.
 
-    `per_minute` is the number of pushes that its queue can make. `drained_at` is when the queue is empty, and
-    `quota_out_at` when the daily limit is reached at the pace of the last 15 minutes. Both are None if that
-    never happens or is unknown. `at_risk` is the number of queued recalls whose date cannot be kept: all
-    recalls of a queue that makes no pushes, else those due within `HORIZON` that are pushed after their date.
+    `per_minute` is the number of pushes a minute that its queue can make. `drained_at` is when the queue
+    is empty at this rate, without regard to the daily limit. `quota_out_at` is when the daily limit is
+    reached at the pace of the last 15 minutes. Both are None if that never happens or is unknown.
+    `at_risk` is the estimated number of queued recalls whose date cannot be kept: all recalls of a queue
+    that makes no pushes, else those due within `HORIZON` that are pushed after their date, within the
+    daily limit.
     """
 
     pace: Pace
@@ -47,7 +49,10 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class _Progress:
-    """The expected progress of a queue: `rate` pushes a minute from `starts` on, `left` pushes today."""
+    """The expected progress of a queue: `rate` pushes a minute from `starts` on, `left` pushes today.
+
+    `left`, `limit` and `resets` are None without a daily limit.
+    """
 
     now: datetime
     rate: float
@@ -82,8 +87,8 @@ def forecast(
 ) -> Forecast:
     """Return the forecast for an account.
 
-    `due` maps each horizon to the number of queued recalls that are due within it. `resets` is the time of
-    the next quota reset.
+    `due` maps each horizon to the number of queued recalls that are due within it. `resets` is the time
+    of the next quota reset, or None without a daily limit. Times are aware.
     """
     going = _progress(view, pace, now, resets)
     missed = max((max(0, n - int(going.capacity(h))) for h, n in due.items()), default=0)
@@ -117,8 +122,9 @@ class Forecasts:
     ) -> dict[str, Forecast]:
         """Return the forecasts by account. `queues` has the queue ids by account. Raise StoreAwayError.
 
-        `resets` returns the time of an account's next quota reset. Accounts with the same token share a
-        queue, so each of them has the recalls at risk of the whole queue.
+        `resets` returns the time of an account's next quota reset, or None. Accounts with the same token
+        share a queue. While the queue makes pushes, each of them has the recalls at risk of the whole
+        queue.
         """
         known = {view.name: view for view in views if view.name in queues}
         paces = self._series.paces(known, now, PACE_MINUTES)
@@ -133,9 +139,10 @@ class Forecasts:
     def _due(
         self, queues: Mapping[str, str], goings: Mapping[str, _Progress], now: datetime
     ) -> dict[str, dict[timedelta, int]]:
-        """Return the number of due recalls by queue and horizon.
+        """Return the number of due recalls by account and horizon.
 
-        The horizons between the first and the last are counted only for queues that cannot push all in time.
+        The horizons between the first and the last are counted only for queues that have more recalls due
+        within HORIZON than they can push in 15 minutes.
         """
         due = self._counted(queues, _ENDS, now)
         between = {

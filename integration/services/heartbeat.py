@@ -39,9 +39,10 @@ class Heartbeat:
         reporter: Reporter | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`who` identifies the process and begins with its kind, for example "worker:3f9a77c1".
+        """Create the heartbeat of the process `who`.
 
-        `reporter` is None in web processes, which consume no Celery tasks.
+        `who` begins with the kind of the process, for example "worker:3f9a77c1". `reporter` is None in
+        web processes, which consume no Celery tasks.
         """
         self._processes = processes
         self._reporter = reporter

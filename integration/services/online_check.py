@@ -1,7 +1,8 @@
-"""`ringback check --online`: one read-only call for each token, and one lookup for each source that has one.
+"""`ringback check --online`: one read-only call for each token, and one lookup for each source.
 
-A queue that pushes or waits is not called, and a free queue is leased for the call. So there is never a
-second call on a token. Without a store this cannot be ensured, and the command says so.
+A source without a lookup is left out. A queue that pushes or waits is not called, and a free queue is
+leased for the call, so that calls of Ringback do not overlap on a token. Without a store no queue is
+leased, and the command says so.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ class OnlineCheck:
 
 
 def check_queues(config: Config, store: Store | None) -> list[OnlineCheck]:
-    """Read the campaigns of every token, and return the results. With `store=None` no queue is leased."""
+    """Read the campaigns of every token, and return the results. Raise StoreAwayError.
+
+    With `store=None` no queue is leased.
+    """
     queues: dict[str, list[Account]] = {}
     for account in config.accounts.values():
         queues.setdefault(account.token.get_secret_value(), []).append(account)

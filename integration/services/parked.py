@@ -36,10 +36,11 @@ class ParkedFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remapped:
-    """The result of remapping. An event for which no time was left is not counted, and is the next one.
+    """The result of remapping.
 
     `next` is the cursor of the remaining events, None at the end. `pending` is the number of events whose
-    records are being looked up again. `settled` is the number of events that are no longer parked.
+    records are being looked up again. `settled` is the number of events that are no longer parked. Events
+    for which no time was left are not counted, and remain for the next step.
     """
 
     looked_at: int
@@ -56,7 +57,7 @@ class Remapped:
 
 
 class ParkedService:
-    """Remaps parked events; `records` reads them. Each method raises StoreAwayError."""
+    """Remaps parked events; `records` reads parked events. Each method raises StoreAwayError."""
 
     def __init__(
         self,
@@ -75,7 +76,7 @@ class ParkedService:
         return parked_events_of(self.records.get(parked))
 
     def dismiss(self, group: str, *, who: str, reason: str) -> int:
-        """Dismiss all currently parked events of a group. Return their number."""
+        """Dismiss all parked events of a group. Return their number."""
         number, cursor = 0, None
         while True:
             records, cursor = self.records.page(group=group, cursor=cursor, limit=STEP, oldest_first=True)
@@ -94,11 +95,11 @@ class ParkedService:
     ) -> Remapped:
         """Remap parked events in steps for about `seconds`. Return the sum of the steps.
 
-        Events that are parked during the call are not remapped. `plan` returns the plans of events. It
-        always plans the first one, and may return None for the last ones, which the next step plans
-        again. By default the events are planned in this thread, without a time limit. If `plan` raises
-        TooMuchWorkError, ForkServerFailedError or ClientLeftError after the first step, return the sum so
-        far. Raise NotFoundError for an invalid cursor, and the errors of `plan` in the first step.
+        `plan` returns the plans of events. It may return None for the last events, but not for the first
+        one; the next step plans these events again. By default the events are planned in this thread,
+        without a time limit. If `plan` raises TooMuchWorkError, ForkServerFailedError or ClientLeftError
+        after the first step, return the sum so far. Raise NotFoundError for an invalid cursor, and the
+        errors of `plan` in the first step.
         """
         until = time.monotonic() + seconds
         found = self.remap_step(which, now, cursor=cursor, plan=plan)
@@ -120,7 +121,8 @@ class ParkedService:
     ) -> Remapped:
         """Remap the next `limit` events, and return the result.
 
-        Events that still cannot be mapped stay parked, with the current reason.
+        Events that still cannot be mapped stay parked, with the current reason. Raise NotFoundError for
+        an invalid cursor.
         """
         records, following = self.records.page(
             group=which.group, cursor=cursor, limit=limit, oldest_first=True

@@ -1,4 +1,4 @@
-"""Retries, cancels and requests recalls again, for operators and API clients."""
+"""Retries and cancels recalls, and requests ended recalls again, for operators and API clients."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class RecallService:
-    """Retries, cancels and requests recalls again. `records` reads them."""
+    """Retries and cancels recalls, and requests ended recalls again. `records` reads recalls."""
 
     def __init__(
         self,
@@ -53,10 +53,11 @@ class RecallService:
     def ask_again(self, recall_id: str, date: str, who: str, now: datetime, *, once: str = "") -> str:
         """Request an ended recall again, and return the id of the new recall.
 
-        `date` has the form of a `recall_date`; without an offset it is in the account's zone, and "" means as
-        soon as possible. A repeated call with the same `once` and `date` returns the recall of the first
-        call, unless `once` is "". Raise UnmappableError for an invalid date, ConflictError if the recall has
-        not ended or its account is not in the configuration, NotFoundError, and StoreAwayError.
+        `date` has the form of a `recall_date`; without an offset it is in the account's zone, and ""
+        means as soon as possible. `who` is the user or API key. A repeated call for the recall with the
+        same `once` and `date` returns the new recall of the first call, unless `once` is "". Raise
+        UnmappableError for an invalid date, ConflictError if the recall has not ended or its account is
+        not in the configuration, NotFoundError, and StoreAwayError.
         """
         recall = self.records.get(recall_id)
         account = self._configuration.current.accounts.get(recall.account)

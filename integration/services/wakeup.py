@@ -1,8 +1,8 @@
-"""Wake-ups: Celery messages that say that a queue, or the lookups of a source, have work.
+"""Wake-ups: Celery messages which announce that a queue, or the lookups of a source, have work.
 
-Publishing neither waits for the broker nor raises: a thread sends the wake-ups from a bounded buffer. If a
-wake-up is not published or is lost, the workers' sweep finds its work. A message contains only a queue's id
-and a number, or a source's name.
+Publishing neither waits for the broker nor raises: a thread sends the wake-ups from a bounded buffer. If
+a wake-up is not published or is lost, the workers' sweep finds its work. The arguments of a message are
+only a queue's id and a number, or a source's name.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ class WakeUpPublisher:
         counters: Counters | None = None,
         connect: Callable[[], object] = dict,
     ) -> None:
-        """`trace` returns the headers that link a message to its cause. `publish` calls it.
+        """Create a publisher. Its thread is started by `start` or by the first wake-up.
 
+        `trace` returns the headers that link a message to its cause, and is called by `publish`.
         `connect` opens the connection to the broker before the first message.
         """
         self._send = send
@@ -55,11 +56,11 @@ class WakeUpPublisher:
         return cls(lambda _task, _arguments, _headers: None)
 
     def publish(self, wake_up: WakeUp) -> None:
-        """Publish a wake-up of a queue. If the buffer is full, it is dropped."""
+        """Publish a wake-up of a queue. If the buffer is full, the wake-up is dropped."""
         self._put(DRAIN, tuple(wake_up))
 
     def publish_lookup(self, source: str) -> None:
-        """Publish a wake-up of a source's lookups. If the buffer is full, it is dropped."""
+        """Publish a wake-up of a source's lookups. If the buffer is full, the wake-up is dropped."""
         self._put(LOOK_UP, (source,))
 
     def _put(self, task: str, arguments: tuple[Any, ...]) -> None:
@@ -68,7 +69,7 @@ class WakeUpPublisher:
             self._waiting.put_nowait((task, arguments, self._trace()))
 
     def start(self) -> None:
-        """Start the thread and connect to the broker, so that the first wake-up is sent without delay."""
+        """Start the thread, which connects to the broker before the first wake-up."""
         # `_put` calls this too, because a server may fork after loading the app, without the thread.
         with self._starting:
             if self._thread is None or not self._thread.is_alive():

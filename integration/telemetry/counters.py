@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 TAKEN: Final = ("admitted", "again")
 REJECTED: Final = ("not verified", "unreadable", "unsupported type", "too large")
 ADDRESS_VERIFIED: Final = "address verified"
-# Nothing of the delivery was stored, so it is lost if its sender does not send it again. One that is
-# "overloaded" was rejected before it was read, so it is not verified.
+# Nothing of the delivery was stored, so it is lost if its sender does not send it again. An "overloaded"
+# delivery was rejected before it was read, so its sender is not verified.
 TO_SEND_AGAIN: Final = ("too many", "not stored", "overloaded")
 RESULTS: Final = (*TAKEN, *REJECTED, *TO_SEND_AGAIN, ADDRESS_VERIFIED)
 
@@ -78,8 +78,8 @@ class Counters:
     def delivery(self, source: str, result: str, *, lost: bool = False) -> None:
         """Count the result of a delivery.
 
-        `source` is the name of a configured source. `lost` is True if the delivery was not stored and its
-        sender does not send it again.
+        `source` is the name of a configured source, and `result` one of RESULTS. `lost` is True if the
+        delivery was not stored and its sender does not send it again.
         """
         increments = [("counts", f"deliveries:{source}:{result}", 1), ("counts", f"results:{result}", 1)]
         if result in TAKEN:

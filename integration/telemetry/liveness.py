@@ -1,7 +1,7 @@
 """Detects stalled processes: each counts ticks in shared memory, and another process observes the count.
 
-This also detects a process that is stopped, or whose interpreter lock is held. The observer counts its own
-looks instead of measuring time, so that suspending the machine ends no process.
+This also detects a process that is stopped, or whose interpreter lock is held. The observer counts its
+own looks instead of measuring time, so that time in suspend does not count.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class TickCounter:
 
     @property
     def value(self) -> int:
-        """The tick count, modulo 255. It is 0 only before the first tick."""
+        """The tick count: 0 before the first tick, then 1 to 255, repeatedly."""
         return self._memory[0]
 
     @property

@@ -1,6 +1,7 @@
-"""Configures structlog: one line per event on standard error, with secrets masked.
+"""Configures structlog to write log events to standard error, with secrets masked.
 
-Records of the standard library's `logging` and uncaught exceptions are written in the same way.
+A JSON event is one line. Records of the standard library's `logging` and uncaught exceptions are written
+in the same way.
 """
 
 from __future__ import annotations
@@ -48,9 +49,10 @@ _observers: list[Callable[[Mapping[str, Any]], None]] = []
 
 
 def add_observer(observer: Callable[[Mapping[str, Any]], None]) -> None:
-    """Register a callback for every log line. It receives the event before masking.
+    """Register a callback for each log line that is written. It receives the event before masking.
 
-    The event has the keys `event`, `level`, `logger` and `exc_info`, and the facts of the line.
+    The event has the keys `event`, `level` and `logger`, `exc_info` if there is an exception, and the
+    facts of the line.
     """
     if observer not in _observers:
         _observers.append(observer)
@@ -143,7 +145,7 @@ class LibraryLines(logging.Handler):
     """A `logging` handler that passes records to structlog."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log one record. If it cannot be formatted, log a line without its content."""
+        """Log one record. If the record cannot be formatted, log a line without its content."""
         try:
             level = min(record.levelno // 10 * 10, logging.CRITICAL)
             facts = {"exc_info": record.exc_info} if record.exc_info else {}
@@ -228,14 +230,18 @@ _CONTROL_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 def printable(value: object) -> str:
-    """Return a value as one line of text without control characters. None becomes ""."""
+    """Return a value as one line of text, with control characters replaced by spaces. None becomes ""."""
     if value is None:
         return ""
     return "".join(" " if unicodedata.category(c) in _CONTROL_CATEGORIES else c for c in str(value))
 
 
 def readable(line: str) -> str:
-    """Return a line of a child process's output. A JSON log line is formatted as text."""
+    """Return a line of a child process's output for people. `line` has the form "NAME| TEXT".
+
+    A JSON log line is formatted as text, with its traceback on further lines. Other lines are returned
+    unchanged.
+    """
     name, bar, text = line.partition("| ")
     if not text.startswith("{"):
         return line

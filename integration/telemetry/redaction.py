@@ -1,6 +1,6 @@
 """Masks secrets and customers' data in log lines, Sentry events, alerts and dashboard pages.
 
-Texts should not contain them in the first place; this module masks the remaining ones. It does no I/O.
+This is a second safeguard: callers should leave such data out of their texts. The module does no I/O.
 `remember_secrets` keeps the configured secrets in memory.
 """
 
@@ -145,7 +145,7 @@ def _standing_alone(words: Iterable[str]) -> re.Pattern[str] | None:
 
 
 def remember_secrets(secrets: Iterable[str]) -> None:
-    """Add texts to those that are masked."""
+    """Add texts to those that are masked. Only `mask_outbound` masks texts under 6 characters."""
     _secrets.add(secrets)
 
 
@@ -229,7 +229,7 @@ _SHORT: Final = 64
 def mask_text(text: str) -> str:
     """Return a text with secrets and possible telephone numbers (seven digits or more) masked.
 
-    Lone surrogates are escaped.
+    UUIDs, dates and private addresses are kept. Lone surrogates are escaped.
     """
     return _mask_short(text, _secrets.generation) if len(text) <= _SHORT else _mask(text)
 
@@ -250,7 +250,7 @@ def _mask(text: str) -> str:
 
 
 def _may_name_a_secret(text: str) -> bool:
-    """Return False if no rule can match the text. This is much cheaper than applying the rules."""
+    """Return False only if no rule can match the text. The check is much cheaper than the rules."""
     if not text.isascii():
         return True
     folded = text.lower()
@@ -272,7 +272,7 @@ _LARGEST_NUMBER: Final = 2**63
 def mask_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts of a log line with secrets masked in names and values.
 
-    Values become texts, numbers, lists and dicts.
+    Values become texts, numbers, lists, dicts, booleans or None.
     """
     generation = _secrets.generation
     masked = {}
@@ -343,7 +343,7 @@ _SHORTEST_NAME: Final = 3
 def mask_outbound(text: str) -> str:
     """Return a text for other systems, with more masked than by `mask_text`.
 
-    URL paths, e-mail addresses and long numbers are masked in addition.
+    Short secrets, URL paths, e-mail addresses and numbers of five digits or more are masked in addition.
     """
     if len(text) <= _SHORT:
         return _mask_outbound_short(text, _secrets.generation)
@@ -392,7 +392,7 @@ _NUMBER = r"\d(?:[ ().-]{0,3}\d){5,}"
 def mask_but_end(text: str) -> str:
     """Return a text masked except for its last two characters.
 
-    A text of up to 4 characters is masked entirely.
+    A text of up to 4 characters, without surrounding blanks, is masked entirely.
     """
     plain = text.strip()
     return f"{DOTS} {plain[-_SHOWN:]}" if len(plain) >= _SHORTEST_SHOWN else DOTS
@@ -401,7 +401,8 @@ def mask_but_end(text: str) -> str:
 def mask_numbers(text: str, names: Iterable[str] = ()) -> str:
     """Return a text with possible telephone and customer numbers masked except for their ends.
 
-    `names` are other values of a customer, which are masked in the same way. Dates are not masked.
+    `names` are other values of a customer, which are masked in the same way. Dates and Ringback's ids are
+    kept.
     """
     known = sorted(filter(None, names), key=len, reverse=True)
     pattern = "|".join((_OPEN, _NUMBER, *map(_name_pattern, known)))
@@ -409,10 +410,11 @@ def mask_numbers(text: str, names: Iterable[str] = ()) -> str:
 
 
 def mask_data(value: Any) -> Any:
-    """Return a JSON value of the same shape, with each text and number masked except for its end.
+    """Return a JSON value with each text and number masked except for its end.
 
-    Member names are kept, because routes use them. Numbers in member names are masked, because a form's
-    question may contain one. Names of event types are kept: they contain no personal data.
+    Lists and objects are cut after 200 members. Member names are kept up to 80 characters, because routes
+    use them. Numbers in member names are masked, because a form's question may contain one. Names of
+    event types are kept: they contain no personal data.
     """
     if isinstance(value, dict):
         members = list(value.items())[:_MOST_MEMBERS]
@@ -441,7 +443,7 @@ def _is_type(name: Any, value: Any) -> bool:
 def masked(value: Any) -> Any:
     """Return a text as one masked line of at most 300 characters, for other systems.
 
-    Values of other types are returned unchanged.
+    Values of other types, and times of the form "2026-01-31 09:00 UTC", are returned unchanged.
     """
     if not isinstance(value, str):
         return value

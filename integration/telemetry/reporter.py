@@ -57,7 +57,10 @@ class Reporter(Protocol):
         """Report the end of an alert."""
 
     def swept(self, seconds: float) -> None:
-        """Report that the sweep runs, once a minute over all workers. `seconds` is its duration."""
+        """Report that the sweep runs. `seconds` is the duration of the latest sweep.
+
+        The caller limits these reports to one a minute over all workers.
+        """
 
     def consumers_stalled(self, worker: str, seconds: float) -> None:
         """Report a worker that has taken no published wake-up for `seconds`."""

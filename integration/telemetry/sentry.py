@@ -68,7 +68,10 @@ def _nothing(_telemetry: object, _hint: object) -> None:
 
 
 def _sampler(rate: float) -> Callable[[SamplingContext], float]:
-    """Return a sampler for a share of the requests. A task is traced if its publisher was traced."""
+    """Return a sampler that traces a share of the requests and tasks, without the paths of _UNTRACED.
+
+    A task that was published in a trace follows the sampling decision of that trace.
+    """
 
     def sample(context: SamplingContext) -> float:
         parent = context.get("parent_sampled")
@@ -81,11 +84,11 @@ def _sampler(rate: float) -> Callable[[SamplingContext], float]:
 
 
 class _Requests(Integration):
-    """A Sentry integration that gives each web request a scope and a trace, and reports uncaught exceptions.
+    """A Sentry integration that gives web requests a scope and a trace, and reports uncaught exceptions.
 
-    It replaces Sentry's Flask integration. That one reads headers and URLs of every request, also of untraced
-    ones. It also continues traces from the sender's headers, and copies the sender's baggage into Celery
-    messages.
+    It replaces Sentry's Flask integration, which reads headers and URLs of every request, also of
+    untraced ones. Sentry's integration also continues traces from the sender's headers, and copies the
+    sender's baggage into Celery messages.
     """
 
     identifier = "flask"
@@ -137,7 +140,10 @@ def _report_uncaught(_app: Flask, exception: BaseException, **_: Any) -> None:
 
 
 def _observe_log_line(line: Mapping[str, Any]) -> None:
-    """Record a log line as a breadcrumb. Report a line of level error that has an exception."""
+    """Record a log line above level debug as a breadcrumb.
+
+    Report a line of level error or critical that has an exception.
+    """
     client = sentry_sdk.get_client()
     # Reporting the SDK's own lines would loop.
     if not client.is_active() or line["logger"].startswith("sentry_sdk"):
@@ -281,11 +287,11 @@ class _RateLimiter:
 
 
 class SentryReporter:
-    """Reports dead recalls, stopped queues, alerts and stalled workers to Sentry.
+    """Reports dead recalls, stopped queues, alerts, stalled workers, sweeps and lost data to Sentry.
 
-    Without Sentry the methods do nothing. Reports are grouped by verdict and account. They contain the
-    recall's id and no customer data. A process sends at most 20 reports of a kind per minute. `clock` returns
-    seconds.
+    Without Sentry the methods do nothing. Reports of a kind are grouped: dead recalls by verdict and
+    account, for example. Reports contain no customer data. A process sends at most 20 reports of a group
+    per minute. `clock` returns seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

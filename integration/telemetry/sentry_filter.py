@@ -1,4 +1,4 @@
-"""Filters Sentry events through an allow-list of fields, with every text masked.
+"""Filters Sentry events through an allow-list of fields, and masks free texts.
 
 Each event is rebuilt from the listed fields. All other fields are dropped.
 """
@@ -32,7 +32,7 @@ _QUOTED = re.compile(r"b?('(?:[^'\\]|\\.)*'?|\"(?:[^\"\\]|\\.)*\"?|`[^`]*`?)")
 
 
 def _text(value: object) -> str | None:
-    """Return the value as a masked text."""
+    """Return the value as a masked text of at most LONGEST_TEXT characters, or None for None."""
     return None if value is None else mask_outbound(str(value))[:LONGEST_TEXT]
 
 
@@ -60,7 +60,10 @@ def _flag(value: object) -> bool | None:
 
 
 def _small(value: object) -> float | None:
-    """Return a number below 100,000, otherwise None: it could be a telephone number or a customer's id."""
+    """Return a number between -100,000 and 100,000, or None for other values.
+
+    A larger number could be a telephone number or a customer's id.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if math.isfinite(value) and abs(value) < 10**5 else None
@@ -204,9 +207,10 @@ _SPAN = _table(
 
 
 def _commands_only(part: Any, field: str, kind: str) -> Any:
-    """Reduce the text of a Redis span or breadcrumb to its command.
+    """Return a Redis span or breadcrumb with its text (`field`) reduced to the command.
 
-    The keys after the command may contain customer data.
+    The keys after the command may contain customer data. Other spans and breadcrumbs are returned
+    unchanged.
     """
     if isinstance(part, dict) and kind.startswith(("db", "redis", "cache")):
         return {**part, field: str(part.get(field) or "").split(" ")[0]}
@@ -307,10 +311,11 @@ _CHECK_IN = _table(
 
 
 def scrub(event: Event, hint: Hint) -> Event | None:
-    """Return the event with listed fields only and texts masked, or None for other types of events.
+    """Return the event with listed fields only and texts masked.
 
-    Attachments are removed. If this function raises, Sentry drops the event. The fields are documented at
-    develop.sentry.dev under "Event Payloads".
+    Return None for an event other than an error, a transaction or a check-in. Attachments are removed. If
+    this function raises, Sentry drops the event. The fields are documented at develop.sentry.dev under
+    "Event Payloads".
     """
     hint.get("attachments", []).clear()
     if event.get("type") == "check_in":

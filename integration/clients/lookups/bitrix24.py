@@ -1,7 +1,8 @@
-"""Read Bitrix24 leads, deals, contacts and companies by an inbound webhook, with the contact of each.
+"""Read Bitrix24 leads, deals, contacts and companies through an inbound webhook.
 
-The address of an inbound webhook contains its secret. Sources: apidocs.bitrix24.com, "crm.lead.get",
-"crm.deal.get", "crm.contact.get", "crm.company.get", "batch" and "Error Codes".
+The contacts of leads and deals are read too. The address of an inbound webhook contains its secret.
+Sources: apidocs.bitrix24.com, "crm.lead.get", "crm.deal.get", "crm.contact.get", "crm.company.get",
+"batch" and "Error Codes".
 """
 
 from __future__ import annotations
@@ -64,8 +65,9 @@ def read_records(lookup: Bitrix24Lookup, ids: Sequence[str]) -> LookupResult:
     """Return the records by requested id, such as "ONCRMDEALADD/123": an event's name and a number.
 
     `record` has the fields of Bitrix24. `contact` is the record itself for a contact, the contact of
-    CONTACT_ID for a lead or a deal, else None. A record that does not exist is missing from the result. The
-    call takes at most 40 s. Thread-safe. Raise LookupFailedError.
+    CONTACT_ID for a lead or a deal, else None. A record that does not exist, and an id of another form,
+    are missing from the result. A record that could not be read is in `failed`. Thread-safe. The call
+    takes at most 40 s. Raise LookupFailedError if a request fails.
     """
     end = time.monotonic() + CALL_SECONDS
     wanted = [_Wanted(id_, found[1], found[2]) for id_ in dict.fromkeys(ids) if (found := _ID.fullmatch(id_))]
@@ -80,7 +82,7 @@ def read_records(lookup: Bitrix24Lookup, ids: Sequence[str]) -> LookupResult:
 
 
 def _answer(lookup: Bitrix24Lookup, some: Sequence[_Wanted], seconds: float) -> dict[str, Any]:
-    """Return the results and errors of the commands of a batch."""
+    """Return the results and errors of the commands of a batch. Raise LookupFailedError."""
     commands: dict[str, str] = {}
     for place, each in enumerate(some):
         commands[f"r{place}"] = f"crm.{each.kind.lower()}.get?ID={each.number}"
@@ -150,7 +152,7 @@ def _has_contact(record: dict[str, Any]) -> bool:
 
 
 def _result(answer: dict[str, Any], command: str) -> tuple[dict[str, Any] | None, str]:
-    """Return the record that a command returned, or None, and the reason if it could not be read."""
+    """Return the record of a command or None, and the reason if the record is unreadable, else ""."""
     found = answer["results"].get(command)
     if isinstance(found, dict):
         return found, ""

@@ -1,8 +1,8 @@
 """Read HubSpot records by their ids, up to 100 in one request, and the contacts associated with them.
 
-Each call ends within 40 s. While a known rate limit lasts, no request is sent. Sources:
-developers.hubspot.com, API reference, "Read a batch of objects" (`/crm/objects/{version}/…`) and "Batch read
-associations" (`/crm/associations/{version}/…`).
+Each call of `read_records` ends within 40 s. While a known rate limit lasts, no request is sent. Sources:
+developers.hubspot.com, API reference, "Read a batch of objects" (`/crm/objects/{version}/…`) and "Batch
+read associations" (`/crm/associations/{version}/…`).
 """
 
 from __future__ import annotations
@@ -68,12 +68,13 @@ def scope_of(object_name: str) -> str:
 def read_records(lookup: HubspotLookup, ids: Sequence[str]) -> LookupResult:
     """Return the records by requested id: the id of a contact, or an object and an id as in "deals/123".
 
-    `record` is HubSpot's object, with at least `id` and `properties`. `contact` is the same record if it is
-    of the object `associated`, else the first record associated with it, or None. A record that does not
-    exist or is deleted, and an id that is not a number, are missing from the result. A record that was merged
-    into another is returned under the requested id, with the `id` of the other. If HubSpot rejects an object,
-    its records are in `failed`. The call takes at most 40 s. Thread-safe. Raise LookupFailedError if no
-    object can be read, unless the token only lacks the scopes of these objects.
+    `record` is HubSpot's object, with at least `id` and `properties`. `contact` is the same record if it
+    is of the object `associated` (contacts if that is not set), else the first record associated with it,
+    or None. A record that does not exist or is deleted, and an id that is not a number, are missing from
+    the result. A record that was merged into another is returned under the requested id, with the `id` of
+    the other. If HubSpot rejects an object, its records are in `failed`. The call takes at most 40 s.
+    Thread-safe. Raise LookupFailedError if no object can be read, unless the token only lacks the scopes
+    of these objects.
     """
     reader = _Reader(lookup, time.monotonic() + CALL_SECONDS)
     records: dict[str, dict[str, Any]] = {}
@@ -138,7 +139,7 @@ class _Reader:
         self.contact_object = lookup.associated or HUBSPOT_CONTACTS
 
     def read(self, object_name: str, ids: Sequence[str], properties: Sequence[str]) -> _Found:
-        """Return the records of one object. Raise LookupFailedError if none can be read."""
+        """Return the records of one object. Raise LookupFailedError if the first batch cannot be read."""
         found = _Found({}, {})
         for start in range(0, len(ids), BATCH):
             some = list(ids[start : start + BATCH])
@@ -153,7 +154,11 @@ class _Reader:
         return found
 
     def read_associated(self, object_name: str, records: Mapping[str, Mapping[str, Any]]) -> _Found:
-        """Return the associated record of each record. Empty if the lookup names no associated object."""
+        """Return the first record associated with each of `records`, by the requested id of the latter.
+
+        Return no records if the lookup names no associated object, or if this is `object_name`. Raise
+        LookupFailedError.
+        """
         target = self._lookup.associated
         if target is None or target == object_name or not records:
             return _Found({}, {})
@@ -168,7 +173,10 @@ class _Reader:
         )
 
     def _linked(self, object_name: str, target: str, ids: Sequence[str]) -> dict[str, str]:
-        """Return the id of the first associated record, by the id of the record it is associated with."""
+        """Return the id of the first associated record, by the id of the record it is associated with.
+
+        Raise LookupFailedError.
+        """
         path = f"associations/{self._lookup.api_version}/{object_name}/{target}"
         linked: dict[str, str] = {}
         for start in range(0, len(ids), BATCH):
@@ -242,8 +250,9 @@ class _Reader:
 class _Page:
     """The content of one response.
 
-    `unknown` has the ids that HubSpot reports as not found. `failed` has the ids that it could not read, with
-    the reason. `has_unknown_failures` is True if it could not read some records and does not name them.
+    `unknown` has the ids that HubSpot reports as not found. `failed` has the ids of records that HubSpot
+    could not read, with the reason. `has_unknown_failures` is True if HubSpot reports failures without
+    naming the records.
     """
 
     results: list[dict[str, Any]]
@@ -258,7 +267,7 @@ class _Page:
 
 
 def _raise_for_status(answer: httpx.Response, objects: Iterable[str]) -> None:
-    """Raise LookupFailedError for every status but 200 and 207 (some records were not found)."""
+    """Raise LookupFailedError unless the status is 200 or 207 (some records were not found)."""
     status = answer.status_code
     if status in {200, 207}:
         return
@@ -274,9 +283,10 @@ def _raise_for_status(answer: httpx.Response, objects: Iterable[str]) -> None:
 
 
 def _required_scopes(answer: httpx.Response) -> str:
-    """Return the scopes that HubSpot names in a 403, one of which is enough, or "".
+    """Return the scopes that HubSpot names in a 403, joined by "or", or "" if it names none.
 
-    They are in `errors[].context.requiredGranularScopes` of the category MISSING_SCOPES.
+    One of the scopes is enough. HubSpot names them in `errors[].context.requiredGranularScopes`. At most
+    four are returned.
     """
     try:
         errors = _listed(json_object("HubSpot", answer), "errors")
@@ -364,7 +374,7 @@ def _interval_seconds(headers: httpx.Headers) -> float:
 
 
 class _TokenLimits:
-    """Blocks requests with one token: all of them while a 429 lasts, those to one path after a 403.
+    """Blocks requests with one token: all while a rate limit lasts, those to one path after a 403.
 
     Times are seconds of the monotonic clock.
     """

@@ -1,7 +1,7 @@
-"""Read the leads of Meta's lead ads by the Graph API.
+"""Read the leads of Meta's lead ads through the Graph API.
 
-Sources: developers.facebook.com, "Retrieving Leads" (a lead has `field_data`, a list of names and values) and
-"Handle Errors" (the codes).
+Sources: developers.facebook.com, "Retrieving Leads" (a lead has `field_data`, a list of names and values)
+and "Handle Errors" (the codes).
 """
 
 from __future__ import annotations
@@ -37,15 +37,17 @@ _TOKEN_CODES: Final = frozenset({102, 190})
 _PERMISSION_CODES: Final = frozenset({3, 10, *range(200, 300)})
 _LIMIT_CODES: Final = frozenset({4, 17, 32, 613, *range(80000, 80015)})
 _NO_TIME: Final = "Meta answered too slowly to read all leads within 40 s; the others are tried again"
-# Code 100, subcode 33: the object does not exist, or the token may not see it. Meta does not tell them apart.
+# Code 100, subcode 33: the object does not exist, or the token may not see it. Meta does not distinguish
+# the two.
 UNKNOWN: Final = "Meta found no lead with this id, or the token has no permission to read it"
 
 
 def read_records(lookup: MetaLeadLookup, ids: Sequence[str]) -> LookupResult:
     """Return the leads by id. `record` is the Graph API's object.
 
-    An id that is not a number is missing from the result. A lead that could not be read is in `failed`. The
-    call takes at most 40 s. Thread-safe. Raise LookupFailedError if Meta answers none of the requests.
+    An id that is not a number is missing from the result. A lead that could not be read is in `failed`.
+    The call takes at most 40 s. Thread-safe. Raise LookupFailedError if every request failed for a reason
+    that affects all leads of the source.
     """
     end = time.monotonic() + CALL_SECONDS
     records: dict[str, Variables] = {}

@@ -55,7 +55,7 @@ def send(
 
 
 def json_object(provider: str, answer: httpx.Response) -> dict[str, Any]:
-    """Return the JSON object of an answer. Raise LookupFailedError if the body is something else."""
+    """Return the JSON object of an answer. Raise LookupFailedError if the body is not a JSON object."""
     try:
         body = orjson.loads(answer.content)
     except orjson.JSONDecodeError:

@@ -14,13 +14,13 @@ REFUSED_WAIT_SECONDS: Final = 3600.0
 
 
 class FailureKind(StrEnum):
-    """The kinds of failed lookups. The values are labels of metrics."""
+    """The kinds of lookup failures. The values are labels of metrics."""
 
-    REFUSED = "refused"  # the CRM rejects the credentials (401, 403)
-    FORBIDDEN = "forbidden"  # it accepts the credentials, but not for these records: a scope is missing
+    REFUSED = "refused"  # the CRM rejects the credentials (401, for example)
+    FORBIDDEN = "forbidden"  # the CRM accepts the credentials, but not for these records
     RATE_LIMITED = "rate_limited"  # 429, or a limit that the CRM's headers report as used up
-    UNREACHABLE = "unreachable"  # no complete answer in time, or a status of 500 and above
-    UNREADABLE = "unreadable"  # a complete answer that is not as documented: it may be about single records
+    UNREACHABLE = "unreachable"  # no complete answer, or status 408 or 500 and above
+    UNREADABLE = "unreadable"  # a complete answer without the record; it may concern single records only
 
     @property
     def is_about_source(self) -> bool:
@@ -46,8 +46,8 @@ class LookupFailedError(Exception):
 class LookupResult:
     """The records of a lookup by id.
 
-    `failed` has the ids that could not be read this time, each with its failure. A record that does not exist
-    is in neither of the two.
+    `failed` has the ids that could not be read this time, each with its failure. An id without a record
+    is in neither `records` nor `failed`.
     """
 
     records: Mapping[str, Variables]

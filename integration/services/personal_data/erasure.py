@@ -41,7 +41,7 @@ class HeldData:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Return the number of records of each kind, without those that are zero."""
+        """Return the number of records by kind, without kinds that have no records."""
         named = {
             "recalls": len(self.recalls),
             "deliveries": len(self.deliveries),
@@ -57,8 +57,9 @@ class HeldData:
 class Erasure:
     """The result of an erasure.
 
-    `removed` has the number of removed records by kind, `pushing` the ids of recalls that are being pushed,
-    and `left` the keys that still mention the person.
+    `removed` has the number of removed records by kind, `pushing` the ids of recalls that are being
+    pushed, and `left` the keys that still mention the person, as `PersonalData.left` yields them. `left`
+    is empty if a recall is being pushed.
     """
 
     removed: Mapping[str, int]
@@ -72,7 +73,11 @@ class Erasure:
 
 
 class PersonalData:
-    """Finds and erases personal data. `progress` is called with the number of keys examined so far."""
+    """Finds and erases personal data.
+
+    The argument `progress` of its methods is called with the number of keys that the current scan has
+    examined.
+    """
 
     def __init__(self, store: Store, recalls: RecallStore) -> None:
         self._store = store
@@ -97,9 +102,10 @@ class PersonalData:
     ) -> Erasure:
         """Erase a person's data, search the whole store for remains, and return the result.
 
-        Queued recalls are no longer pushed. A recall that is being pushed stays and is reported; call
-        `forget` again when its push has ended. For `keep_days` an older request of the customer is not queued
-        again. Raise StoreAwayError; what was removed stays removed, and calling `forget` again is safe.
+        Queued recalls are no longer pushed. A recall that is being pushed stays and is reported, and the
+        search is omitted; call `forget` again when the push has ended. For `keep_days` days an older
+        request of the customer is not queued again. Raise StoreAwayError; what was removed stays removed,
+        and calling `forget` again is safe.
         """
         held = self.held(person, progress)
         keep_ms = str(keep_days * DAY_MS)
@@ -129,7 +135,10 @@ class PersonalData:
         )
 
     def records(self, kind: str, ids: Sequence[str]) -> list[dict[str, Any]]:
-        """Return deliveries, parked events or lookups by their ids, with decompressed bodies."""
+        """Return records by their ids, with decompressed bodies. Missing records are left out.
+
+        `kind` is "delivery", "parked" or "lookup". Raise StoreAwayError.
+        """
         found = self._content.many("hgetall", [f"{kind}:{id_}" for id_ in ids])
         return [
             {**record, "id": id_, "body": body_of(record)}
@@ -140,7 +149,7 @@ class PersonalData:
     def left(self, person: PersonMatcher, progress: Callable[[int], None] = lambda _: None) -> Iterator[str]:
         """Yield each key that mentions the person, and "find" if the search index has such a recall.
 
-        All values are examined, including compressed bodies.
+        All values are examined, including compressed bodies. Raise StoreAwayError.
         """
         for keys in self._content.keys("*", progress):
             for key, texts in self._content.texts(keys):

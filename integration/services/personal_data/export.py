@@ -1,4 +1,4 @@
-"""Exports the data held of one person, without data of other people. Pure."""
+"""Exports the data held of one person, and leaves out events of other people. Pure."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def exported(
     recalls: Sequence[Mapping[str, Any]],
     records: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> dict[str, Any]:
-    """Return a person's data as JSON values.
+    """Return a person's data as JSON values. `held` is the person's HeldData.
 
-    `records` has deliveries, parked events and lookups of the store. A delivery has its `body` as bytes. Of a
-    body, only the events that mention the person are exported, and nothing if it is not JSON.
+    `records` has deliveries, parked events and lookups of the store. A delivery has its `body` as bytes.
+    Of a body, only the events that mention the person are exported, and nothing if it is not JSON.
     """
     return {
         "counts": held.counts,
@@ -82,7 +82,10 @@ def _own(person: PersonMatcher, value: Any) -> Iterator[Any]:
 
 
 def rows(recalls: Iterable[Mapping[str, Any]]) -> Iterator[list[str]]:
-    """Yield recalls as rows of EXPORT_COLUMNS. Cells that a spreadsheet would read as formulas are quoted."""
+    """Yield recalls as rows of EXPORT_COLUMNS.
+
+    An apostrophe is inserted where a spreadsheet would begin to read a formula.
+    """
     for recall in recalls:
         cells = {**recall, "attempts": len(recall["attempts"])}
         yield [_cell(cells[name]) for name in EXPORT_COLUMNS]

@@ -1,8 +1,8 @@
 """Matches texts that mention a person, by a telephone in any notation or by a customer's id.
 
-An id is matched as a whole word. An identity number is also matched with or without leading zeros, and with
-dots or blanks between groups of three digits. An id of less than five characters is not searched in texts,
-because it would also match campaigns, dates and counts of other people.
+An id is matched as a whole word. An identity number is also matched with or without leading zeros, and
+with dots or blanks between groups of three digits. An id of fewer than five characters is not searched in
+texts, because it would also match campaigns, dates and counts of other people.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _COUNTRY_DIGITS: Final = 6  # the most digits of prefixes and a country code bef
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonMatcher:
-    """Matches one person: by a customer's id, or by the last digits of a telephone. Never by both."""
+    """Matches one person by a customer's id or by the last digits of a telephone. Set one of the two."""
 
     customer: str | None = field(default=None, repr=False)
     endings: tuple[str, ...] = field(default=(), repr=False)
