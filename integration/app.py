@@ -80,13 +80,13 @@ class Web:
         return self.application_for(environ["PATH_INFO"])(environ, start_response)
 
     def application_for(self, path: str) -> Flask:
-        """Return the application for a path, or a served one if that application is not served."""
+        """Return the application for a path. If it is not served, return the first served application."""
         first = path[1:].partition("/")[0]
         wanted = self.receiver if first in _RECEIVER else self.api if first in _API else self.dashboard
         return wanted or self.applications[0]
 
     def count_overload(self, method: str, path: str) -> int:
-        """Return the HTTP status for a request that is rejected unread. Count it if it is a delivery."""
+        """Return the HTTP status for a request that is rejected because of overload. Count a delivery."""
         return 503 if self.webhooks is None else self.webhooks.count_overload(method, path)
 
     @property
@@ -96,7 +96,7 @@ class Web:
 
 
 def create_app() -> Web:
-    """Return the web with its threads started. On a fatal error, print it and exit with status 1."""
+    """Return the web and start its threads. On a RingbackError, print it and exit with status 1."""
     try:
         services, web = make_web(os.environ)
     except RingbackError as error:
@@ -113,9 +113,9 @@ def create_app() -> Web:
 
 
 def make_web(environ: Mapping[str, str]) -> tuple[Services, Web]:
-    """Return the services and the web. Raise ConfigError or StoreUnsafeError, which prevent the start.
+    """Return the services and the web. Raise ConfigError or StoreUnsafeError.
 
-    A store that is unavailable does not prevent the start. Senders get status 503 until it is available.
+    A store that is unavailable raises no error. Senders get status 503 until the store is available.
     """
     logging.configure(environ.get("LOG_LEVEL") or "INFO", json=not sys.stderr.isatty())
     watch = watch_config(config_path(environ), environ)
@@ -149,7 +149,7 @@ def compose(
     """Return the web with the `served` applications.
 
     Tests replace the sign-in with `access` and the fork server with `isolated`. `receiver_url` is the base
-    URL of a receiver in another process.
+    URL of a receiver in another process, or None if it is unknown.
     """
     receiver = api = pages = webhooks = None
     if "hooks" in served:

@@ -1,8 +1,8 @@
-"""The ASGI application for granian: reads each body completely, then runs the request in a thread.
+"""The ASGI application for granian: reads the body of a request, then runs the request in a thread.
 
-A slow sender occupies a connection but no thread. A truncated body does not reach the application. Reading is
-limited in time, in size for each request, and in size over all requests. Requests do not contain the
-environment variables of the process.
+A slow sender occupies a connection but no thread. A truncated body does not reach the application. Limits
+apply to the time for reading, to the size of each body, and to the size of all bodies together. The WSGI
+environ of a request does not contain the environment variables of the process.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def _allow_many_connections() -> None:
 def _tune_garbage_collection() -> None:
     """Exclude existing objects from garbage collection, and collect less often.
 
-    A request creates almost no reference cycles. With the default threshold, collection takes a fifth of its
-    time.
+    A request creates almost no reference cycles. With the default threshold, garbage collection takes a
+    fifth of the time of a request.
     """
     gc.collect()
     gc.freeze()
@@ -108,7 +108,7 @@ class WsgiBridge:
     `threads_for` returns the threads for a path. A body must arrive within `body_seconds`. All bodies
     together may hold `most_held_bytes`; above that limit the oldest incomplete body is rejected. Responses
     are sent in one piece. `count_overload` returns the HTTP status for a method and path when a request is
-    rejected because too many are waiting: some senders send again only after a certain status.
+    rejected because of overload. Some senders send again only after a certain status.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class WsgiBridge:
 
     @staticmethod
     async def _live(receive: Receive, send: Send) -> None:
-        """Handle the lifespan events: start and shutdown of the server."""
+        """Answer the lifespan events of the server: startup and shutdown."""
         await receive()
         await send({"type": "lifespan.startup.complete"})
         await receive()
@@ -188,7 +188,7 @@ class WsgiBridge:
         return bool(message.get("more_body")) and len(body) <= MAX_BODY_BYTES
 
     def _make_room(self) -> None:
-        """Reject the oldest incomplete bodies while all bodies together exceed the limit."""
+        """Reject the oldest incomplete body if all bodies together exceed the limit."""
         if self._held > self._most_held and self._incomplete:
             oldest = next(iter(self._incomplete))
             if not oldest.expired():

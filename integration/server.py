@@ -1,8 +1,8 @@
-"""Runs the web server: granian's processes on one listening socket, each of them watched.
+"""Runs the web server: granian's processes on one listening socket, watched by a thread.
 
-The code is loaded before granian forks its processes, so they share its memory. A second process then needs
-half the memory and starts in a third of the time. Each process composes its applications and opens its own
-connections.
+The code is loaded before granian forks its processes, so the processes share the memory of the code. A
+second process then needs half the memory and starts in a third of the time. Each process composes its
+applications and opens its own connections.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class WebServer(MPServer):
         self.on_startup(threading.Thread(target=self._watch, name="process-watch", daemon=True).start)
 
     def _init_shared_socket(self) -> None:
-        # As granian does for a Unix socket and on macOS.
+        # granian does the same for a Unix socket and on macOS.
         holder: Any = SocketHolder  # its stub lacks the arguments: descriptor, is it a Unix socket, backlog
         self._sso = self._listener
         self._sfd = self._listener.fileno()  # type: ignore[assignment]  # inferred from None
@@ -105,7 +105,10 @@ class WebServer(MPServer):
                     self._end(process.pid, times)
 
     def _end(self, pid: int, times: int) -> None:
-        """Make a stalled process write its stacks and exit. Kill it on the next call. granian replaces it."""
+        """Make a stalled process write its stacks and exit, or kill it if `times` is above 1.
+
+        granian starts another process in its place.
+        """
         if times == 1:
             log.error("a web process has stalled and is replaced", pid=pid)
         with contextlib.suppress(ProcessLookupError):

@@ -1,6 +1,7 @@
 """Sends alerts by e-mail, to Slack or to a webhook. Each send is one try; the caller retries.
 
-A send takes at most SEND_SECONDS and follows no redirect. Its errors contain no address and no password.
+A send takes at most SEND_SECONDS and follows no redirect. The errors contain no password, no URL and no
+e-mail address.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ SEND_SECONDS: Final = 10.0
 
 
 class ChannelError(RingbackError):
-    """A channel did not accept a message. The text gives the reason and contains no secret.
+    """A channel could not be reached or did not accept a message. The text contains no secret.
 
     `partly` is True if some recipients accepted the message; then the caller must not send it again.
     """
@@ -48,7 +49,7 @@ class ChannelError(RingbackError):
 
 
 def send(channel: Channel, message: AlertMessage, config: Config, now: datetime) -> None:
-    """Send a message through a channel. Raise ChannelError if the channel does not accept it."""
+    """Send a message through a channel. Raise ChannelError. `now` is aware."""
     words = message_text(message, config)
     match channel:
         case EmailChannel():
@@ -68,7 +69,7 @@ def _fields(words: MessageText) -> dict[str, Any]:
 
 
 def _slack(words: MessageText) -> dict[str, Any]:
-    """Return the body for a Slack incoming webhook. Slack interprets & < >, so they are escaped."""
+    """Return the body for a Slack incoming webhook, with & < > escaped, which Slack interprets."""
     title, text = (_escaped(part) for part in (words.title, words.text))
     link = f"\n<{words.link}>" if words.link else ""
     return {"text": f"*{title}*\n{text}{link}"}
@@ -79,7 +80,10 @@ def _escaped(text: str) -> str:
 
 
 def _signed(channel: WebhookChannel, message: AlertMessage, body: bytes, now: datetime) -> dict[str, str]:
-    """Return the Standard Webhooks headers. A retry has the same `webhook-id`."""
+    """Return the Standard Webhooks headers, only `webhook-id` if the channel has no secret.
+
+    A retry has the same `webhook-id`.
+    """
     if channel.secret is None:
         return {"webhook-id": message.id}
     return standard_headers(SignedMessage(body=body, id=message.id, url="", now=now), channel.secret)
@@ -117,9 +121,10 @@ def _email(channel: EmailChannel, message: AlertMessage, words: MessageText, now
 
 
 def _in_time(work: Callable[[], None]) -> None:
-    """Run `work` in a thread for at most SEND_SECONDS. Raise ChannelError if it fails or takes longer.
+    """Run `work` in a thread. Raise the ChannelError of `work`, or a ChannelError after SEND_SECONDS.
 
-    The time-out of smtplib applies to each read, and not to the name lookup.
+    The time-out of smtplib is not enough: it applies to each socket operation, and not to the name
+    lookup.
     """
     failed: list[ChannelError] = []
 

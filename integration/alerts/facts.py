@@ -1,4 +1,4 @@
-"""Reads the figures that the alert rules need from the store."""
+"""Reads the figures for the alert rules from the store and from this process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def read_facts(services: Services, now: datetime, views: Sequence[AccountView]) -> RuleFacts:
-    """Return the figures for `accounts` at `now` (aware). Raise StoreAwayError."""
+    """Return the figures at `now` (aware), with `views` as the accounts. Raise StoreAwayError."""
     workers = [process for process in services.processes.all() if process.kind == "worker"]
     parked: Counter[str] = Counter()
     for group in services.parked.records.groups():

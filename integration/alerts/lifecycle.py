@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from integration.alerts.rules import RuleMatch
 
-# When wolkvox is away, thousands of accounts may have the same alert. They share one message.
+# When wolkvox is away, thousands of accounts may have the same kind of alert.
 MOST_SINGLE: Final = 5
 MOST_NAMED: Final = 20
 # An alert ends this long after its cause has ended, so that a flapping cause sends few messages.
@@ -21,7 +21,10 @@ CLEAR_AFTER: Final = timedelta(seconds=60)
 
 
 def next_steps(known: Mapping[str, Alert], found: Mapping[str, RuleMatch], now: datetime) -> AlertChanges:
-    """Return the alerts to save and the messages to send, given the known alerts and the current matches."""
+    """Return the alerts to save and the messages to send. `known` and `found` are by alert key.
+
+    `now` is aware.
+    """
     keep: list[Alert] = []
     begin: list[Alert] = []
     forget, finish = [], []
@@ -65,7 +68,10 @@ def _changed(alert: Alert, **changes: Any) -> Alert:
 
 
 def _messages(alerts: Sequence[Alert], phase: Phase, now: datetime) -> Iterator[QueuedMessage]:
-    """Yield one message per alert, or one per kind if the kind has many alerts."""
+    """Yield one message per alert that has channels.
+
+    More than MOST_SINGLE alerts with the same kind and channels share one message.
+    """
     groups: dict[tuple[str, frozenset[str]], list[Alert]] = {}
     for alert in alerts:
         if alert.channels:

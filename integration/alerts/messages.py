@@ -1,4 +1,4 @@
-"""The texts of alerts, in English and Spanish. They contain no customer data."""
+"""The texts of alerts, in English and Spanish. The texts contain no customer data."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ _OVER: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageText:
-    """The text of a message. `link` is None if the address of the dashboard is not configured."""
+    """The title and text of a message. `link` is None if the URL of the dashboard is not configured."""
 
     title: str
     text: str
@@ -200,9 +200,10 @@ def message_text(message: AlertMessage, config: Config) -> MessageText:
 def text_of(
     kind: str, subject: str, values: Mapping[str, Any], language: str, translate: Callable[[str], str] = str
 ) -> tuple[str, str]:
-    """Return the title and the text of one alert, or of several alerts of one kind.
+    """Return the title and the text of one alert, or of a message about several alerts of one kind.
 
-    `translate` translates the reason, which the store keeps in English.
+    `values` of several alerts have the key "number". `translate` translates the reason, which the store
+    keeps in English. Numbers in `values` that may belong to customers are masked.
     """
     if "number" in values:
         title, all_of_them, some = _MANY[language]
@@ -217,7 +218,10 @@ def text_of(
 
 
 def link_to(kind: str, subject: str, site: str | None) -> str | None:
-    """Return the URL of the page about an alert. Return None if `site` is None."""
+    """Return the URL of the dashboard page about an alert, or None if `site` is None.
+
+    `site` is the URL of the dashboard. Without a subject the page is "Requires attention".
+    """
     if site is None:
         return None
     page = _PAGES.get(kind, "/").format(quote(subject, safe="")) if subject else "/attention"

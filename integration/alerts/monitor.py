@@ -1,7 +1,8 @@
 """The alert monitor: a thread that evaluates the alert rules and sends messages.
 
-Each web and worker process runs one. The store elects one process to evaluate; all processes send. A message
-that its channel rejects is retried with growing intervals, and delays neither other channels nor the sweep.
+Each web and worker process runs one. One process, elected in the store, evaluates the rules; all
+processes send. A message that its channel rejects is retried at growing intervals for three days.
+Meanwhile the messages of other channels are sent.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ MESSAGE_MAX_AGE: Final = timedelta(days=3)
 
 
 class Listener(Protocol):
-    """Receives each alert when it begins and when it ends. Sentry implements it."""
+    """An object that is notified when an alert begins or ends, except built-in ones.
+
+    `SentryReporter` implements this protocol.
+    """
 
     def alert_begins(self, kind: str, subject: str) -> None:
         """Handle an alert that begins."""
@@ -50,7 +54,7 @@ class AlertMonitor:
     def __init__(
         self, services: Services, who: str, listener: Listener, now: Callable[[], datetime] | None = None
     ) -> None:
-        """`who` identifies this process in the election. `now` returns an aware time."""
+        """Create a monitor. `who` is this process in the election. `now` returns an aware time."""
         self._services = services
         self._who = who
         self._listener = listener
@@ -60,14 +64,14 @@ class AlertMonitor:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start the thread, a daemon. Does nothing if it is running."""
+        """Start the daemon thread. Do nothing if the thread is running."""
         with self._starting:
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="alert monitor", daemon=True)
                 self._thread.start()
 
     def stop(self) -> None:
-        """Ask the thread to end after its current pass. Does not wait for it."""
+        """Make the thread end after its current pass. Return without waiting for the thread."""
         self._stopped.set()
 
     def _run(self) -> None:
@@ -90,7 +94,10 @@ class AlertMonitor:
         self.deliver()
 
     def evaluate(self) -> None:
-        """Evaluate all rules, then begin and end alerts in the store. Raise StoreAwayError."""
+        """Evaluate all rules, begin and end alerts in the store, and notify the listener.
+
+        Raise StoreAwayError.
+        """
         now, services = self._now(), self._services
         known = {alert.key: alert for alert in services.alerts.problems()}
         found = all_matches(services.config, read_facts(services, now, services.accounts.all()))
@@ -109,7 +116,7 @@ class AlertMonitor:
         tell(alert.kind, alert.subject)
 
     def deliver(self) -> None:
-        """Send due messages, in one thread per channel. Raise StoreAwayError."""
+        """Send due messages in one thread per channel, and wait for the threads. Raise StoreAwayError."""
         threads = [
             threading.Thread(target=self._deliver, args=(taken,), name="alert-channel", daemon=True)
             for taken in self._services.alerts.take()
@@ -120,7 +127,7 @@ class AlertMonitor:
             thread.join()
 
     def _deliver(self, taken: DueMessage) -> None:
-        """Send the due messages of one channel. Stop at the first failure."""
+        """Send the due messages of one channel. Stop at the first message that is to be retried."""
         try:
             while self._send(taken):
                 again = [each for each in self._services.alerts.take() if each.channel == taken.channel]

@@ -1,6 +1,7 @@
 """The rows of the page "Requires attention": accounts, sources and the installation with problems.
 
-Pure. The page and the title of each tab show the same matches as the alert monitor.
+Does no I/O. The page evaluates the alert rules at once. The number in the title of each tab is from the
+latest evaluation of the alert monitor.
 """
 
 from __future__ import annotations
@@ -67,31 +68,35 @@ class ProblemRow:
 
     @property
     def since(self) -> datetime:
-        """Return when the earliest of the problems began (aware)."""
+        """Return the time when the earliest of the problems began (aware)."""
         return min(problem.since for problem in self.problems)
 
     @property
     def kinds(self) -> frozenset[str]:
-        """Return the kinds of the problems, each once."""
+        """Return the kinds of the problems."""
         return frozenset(problem.kind for problem in self.problems)
 
     def is_acknowledged(self) -> bool:
-        """Return True if every kind of problem is acknowledged. A new kind opens the row again."""
+        """Return True if every kind of problem in the row is acknowledged."""
         return self.kinds <= self.note.acknowledged_kinds
 
     def is_snoozed(self, now: datetime) -> bool:
-        """Return True if the row is snoozed at `now`."""
+        """Return True if the row is snoozed at `now` (aware)."""
         return self.note.snoozed_until is not None and self.note.snoozed_until > now
 
     def is_open(self, now: datetime) -> bool:
-        """Return True if the row is neither acknowledged nor snoozed."""
+        """Return True if the row is neither acknowledged nor snoozed at `now` (aware)."""
         return not self.is_acknowledged() and not self.is_snoozed(now)
 
 
 def problems_found(
     matches: Iterable[RuleMatch], known: Iterable[Alert], now: datetime
 ) -> list[ActiveProblem]:
-    """Return the matches as problems. They begin when the alert in `known` began, else at `now`."""
+    """Return the matches as problems.
+
+    A problem begins with the alert in `known` that has the same key. Without one, it begins at `now`
+    (aware).
+    """
     since = {alert.key: alert.since for alert in known}
     return [
         ActiveProblem(
@@ -105,7 +110,7 @@ def problems_found(
 
 
 def problems_known(known: Iterable[Alert]) -> list[ActiveProblem]:
-    """Return the problems that the alert monitor found in its latest evaluation."""
+    """Return the alerts in `known` as problems, if they have begun and their cause continues."""
     return [
         ActiveProblem(kind=alert.kind, subject=alert.subject, since=alert.since, values=alert.values)
         for alert in known
@@ -116,7 +121,10 @@ def problems_known(known: Iterable[Alert]) -> list[ActiveProblem]:
 def rows_of(
     problems: Iterable[ActiveProblem], notes: Mapping[str, ProblemNote], now: datetime
 ) -> list[ProblemRow]:
-    """Return the rows: open, then acknowledged, then snoozed ones; each group by urgency."""
+    """Return the rows: open, then acknowledged, then snoozed ones; each group most urgent first.
+
+    `notes` has the notes by `ProblemRow.id`. `now` is aware.
+    """
     groups: dict[str, dict[str, ActiveProblem]] = {}
     for problem in problems:
         # Several rules may find the same problem: a built-in and a configured one, or different limits.

@@ -1,8 +1,9 @@
 """Evaluates the alert rules against the figures of the store. Does no I/O.
 
-A rule matches for a subject: an account, a source or the installation. The key of a match does not depend on
-the order of the rules in the file, so reordering them sends no message twice. Configured rules send messages.
-Built-in rules only fill the page "Requires attention".
+A rule matches for a subject: an account, a source or the installation. The key of a match does not depend
+on the order of the rules in the file, so no message is sent twice when the rules are reordered. Matches
+of configured rules, a pending configuration change and an unsafe store send messages. Matches of built-in
+rules are only displayed on the page "Requires attention".
 """
 
 from __future__ import annotations
@@ -49,11 +50,12 @@ MOST_REMOVED: Final = 20
 class RuleFacts:
     """The input of the rules at `now` (aware).
 
-    `due_lag_seconds` is the longest time that a due queue has waited for a worker. `stalled` is the number
-    of workers that receive no wake-ups. `parked` has the number of parked events per source.
-    `config_faulty` is True if the configuration files have a fault, so that an earlier version is in use.
-    `pending` has the configuration changes that an operator must accept. `store_problem` is the reason why
-    the store may lose data or rejects writes; None if there is none.
+    `sources`, `lookups` and `parked` (the number of parked events) are by source. `workers` is the number
+    of running workers, and `stalled` the number of those that receive no wake-ups. `due_lag_seconds` is
+    the longest time that a due queue has waited for a worker. `config_faulty` is True if the
+    configuration files have a fault, so that an earlier version is in use. `pending` has the
+    configuration changes that an operator must accept. `store_problem` is the reason why the store may
+    lose data or rejects writes; None if there is none.
     """
 
     now: datetime
@@ -71,9 +73,10 @@ class RuleFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleMatch:
-    """A rule that matches. `subject` is an account or a source, "" for the installation.
+    """A match of a rule. `subject` is an account or a source, "" for the installation.
 
-    `values` are the placeholders of the message. The alert begins when the rule has matched for `hold`.
+    `values` are the values for the placeholders of the message. The alert begins when the rule has
+    matched for `hold`. Without `channels` no message is sent.
     """
 
     key: str
@@ -85,10 +88,11 @@ class RuleMatch:
 
 
 def matching_rules(config: Config, facts: RuleFacts) -> dict[str, RuleMatch]:
-    """Return the matches of the configured rules, by key. Rules with the same key share their channels.
+    """Return the matches of the configured rules, of pending changes and of an unsafe store, by key.
 
-    Two alerts need no configured rule. A pending change may remove the rules themselves, and an unsafe store
-    breaks the promise that no acknowledged recall is lost.
+    Rules with the same key make one match with the channels of all. Pending changes need no configured
+    rule, because they may remove the rules. An unsafe store needs none, because acknowledged recalls may
+    be lost.
     """
     found = {match.key: match for match in (*_pending_changes(config, facts), *_store_unsafe(config, facts))}
     for rule in config.alerts.rules:
@@ -108,12 +112,12 @@ def matching_rules(config: Config, facts: RuleFacts) -> dict[str, RuleMatch]:
 
 
 def all_matches(config: Config, facts: RuleFacts) -> dict[str, RuleMatch]:
-    """Return the matches of configured and built-in rules, by key."""
+    """Return the matches of `matching_rules` and `built_in_matches`, by key."""
     return {**built_in_matches(config, facts), **matching_rules(config, facts)}
 
 
 def built_in_matches(config: Config, facts: RuleFacts) -> dict[str, RuleMatch]:
-    """Return the matches of the built-in rules, by key. They have no channels, so they send no message."""
+    """Return the matches of the built-in rules, by key. Built-in matches have no channels."""
     found: list[tuple[str, str, Mapping[str, Value]]] = [
         (rule.kind, subject, values)
         for rule in _BUILT_IN_RULES
@@ -154,13 +158,13 @@ def _store_unsafe(config: Config, facts: RuleFacts) -> Iterator[RuleMatch]:
 
 
 def rule_label(rule: Rule) -> str:
-    """Return the kind of a rule with its limit, such as "no-worker 5 minutes"."""
+    """Return the kind of a rule and its limit if it has one, such as "no-worker 5 minutes"."""
     limit = _limit(rule)
     return f"{rule.kind} {limit}" if limit else rule.kind
 
 
 def of_rule(rule: Rule, key: str) -> bool:
-    """Return True if `rule` made the alert with this key."""
+    """Return True if the alert with this key has the kind and the limit of `rule`."""
     return key.startswith(_start(rule))
 
 

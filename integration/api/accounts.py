@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def me(services: Services, caller: ApiKey) -> Me:
-    """Return the name of the caller's key and of the accounts that it may see."""
+    """Return the name of the caller's key and the names of the accounts that the key may see."""
     accounts = services.config.accounts if caller.accounts is None else caller.accounts
     return Me(name=caller.name, accounts=tuple(sorted(accounts)))
 
@@ -32,7 +32,7 @@ def list_accounts(services: Services, caller: ApiKey) -> AccountList:
 
 
 def one(services: Services, caller: ApiKey, name: str) -> AccountModel:
-    """Return an account. Raise NotFoundError if there is none or the caller must not see it."""
+    """Return an account. Raise NotFoundError if it does not exist or the caller must not see it."""
     if not may_see(caller, name):
         raise NotFoundError("no such account")
     return AccountModel.model_validate(services.accounts.get(name))
@@ -41,8 +41,8 @@ def one(services: Services, caller: ApiKey, name: str) -> AccountModel:
 def pause(services: Services, caller: ApiKey, name: str) -> AccountModel:
     """Pause the queue of an account. Return the account.
 
-    Raise NotFoundError if there is no such account or the caller must not see it, the errors of
-    `optional_json_body`, and ProblemError (422) if `until` has passed or is too far ahead.
+    Raise the errors of `optional_json_body`, ProblemError (422) if the body is invalid or `until` has
+    passed or is too far ahead, and the NotFoundError of `one`.
     """
     body = checked(PauseRequestBody, optional_json_body(request))
     one(services, caller, name)

@@ -1,6 +1,7 @@
 """The Flask blueprint of `/v1` and `/openapi.json`, made from the table in `operations`.
 
-It authenticates each request under `/v1` and applies the rate limit before it calls the view.
+A request to an operation of `/v1` is authenticated and counted against the rate limit before the view is
+called.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """API keys: bearer authentication (RFC 6750), visible accounts, and rate limits.
 
-A key is compared with all configured keys in constant time. It never appears in a response or a log.
+A key is compared with all configured keys in constant time. Responses and logs do not contain keys.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ _SCHEME = "bearer"
 
 
 def caller_of(authorization: str | None, keys: Mapping[str, ApiKey]) -> ApiKey:
-    """Return the configured key that is in the `Authorization` header. Raise ProblemError (401)."""
+    """Return the configured key in an `Authorization` header.
+
+    Raise ProblemError (401) if the header has no key or an unknown one.
+    """
     scheme, _, token = (authorization or "").strip().partition(" ")
     if scheme.lower() != _SCHEME or not token.strip():
         raise _unauthorized(
@@ -47,7 +50,7 @@ def caller_of(authorization: str | None, keys: Mapping[str, ApiKey]) -> ApiKey:
 
 
 def require_rate(caller: ApiKey, rates: RateLimit) -> None:
-    """Count one request of a key. Raise ProblemError (429) over its limit, and StoreAwayError."""
+    """Count one request of a key, if it has a limit. Raise ProblemError (429), StoreAwayError."""
     if caller.rate_per_minute is None:
         return
     wait = rates.over(f"api:{caller.name}", caller.rate_per_minute)
@@ -60,7 +63,7 @@ def require_rate(caller: ApiKey, rates: RateLimit) -> None:
 
 
 def may_see(caller: ApiKey, account: str | None) -> bool:
-    """Return True if a key may see the data of an account. `account` is None if it is not known."""
+    """Return True if a key may see the data of an account, or of no known account (None)."""
     return caller.accounts is None or account in caller.accounts
 
 

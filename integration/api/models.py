@@ -1,4 +1,4 @@
-"""The models of `/v1`: they validate requests, serialize responses and describe both in OpenAPI.
+"""The models of `/v1` and of webhook responses: validation, serialization and OpenAPI schemas.
 
 The description of a field in a request completes the sentence "Use …" in the error for an invalid value.
 """
@@ -81,7 +81,7 @@ Limit = Annotated[
 
 
 class RequestModel(BaseModel):
-    """Base class of requests. Unknown fields are errors, and values are not converted."""
+    """Base class of requests. Unknown fields are errors. Only `strict=False` allows conversions."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
@@ -96,7 +96,7 @@ class ResponseModel(BaseModel):
 
 
 class RecallRequestBody(RequestModel):
-    """A callback to create. Text fields also accept numbers."""
+    """A callback to create. All fields except `account` also accept numbers."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -164,8 +164,8 @@ class RecallsQuery(RequestModel):
 class AttemptModel(ResponseModel):
     """A call to wolkvox. `http_status`, `code` and `msg` are null if there was no response.
 
-    `answer` is the body of the response, at most 64 KiB. Only the latest attempt has it, unless wolkvox
-    accepted the recall. `seconds` is the duration of the call.
+    `answer` is the body of the response, at most 64 KiB. Only the first 3 and the latest 20 attempts have
+    it, and no attempt that wolkvox accepted. `seconds` is the duration of the call.
     """
 
     started_at: Milliseconds
@@ -219,7 +219,7 @@ class RecallPage(ResponseModel):
 
 
 class Me(ResponseModel):
-    """The name of the API key and of the accounts that it may see."""
+    """The name of the API key and the names of the accounts that the key may see."""
 
     name: str
     accounts: tuple[str, ...]
@@ -256,7 +256,8 @@ class PauseRequestBody(RequestModel):
 class AccountModel(ResponseModel):
     """An account with its queue. Accounts with the same token share a queue and its state.
 
-    `oldest_seconds` is the age of the oldest queued recall. `until` is the end of a wait or a pause.
+    `oldest_seconds` is the age of the oldest queued recall, null if none is queued. `until` is the end of
+    a wait or a pause, null if there is none. `daily_limit` is null if the account has no limit.
     """
 
     name: str
@@ -305,7 +306,7 @@ class ParkedReason(ResponseModel):
 
 
 class ParkedEventModel(ResponseModel):
-    """An event that could not be mapped. `event` is as the sender sent it."""
+    """An event that could not be mapped. `event` is the event in the body of the webhook, as JSON."""
 
     id: str
     source: str
@@ -354,7 +355,10 @@ class RemapRequestBody(RequestModel):
 
 
 class RemapModel(ResponseModel):
-    """The result of a remap: the examined events, and what they became. `recalls` has the ids."""
+    """The result of a remap. `looked_at` is the number of examined events.
+
+    `recalls` has the ids of the new recalls.
+    """
 
     looked_at: int
     recalls: tuple[str, ...]
@@ -373,7 +377,8 @@ class DeliveryModel(ResponseModel):
     """The result of a webhook. `recalls` has the ids of the new recalls.
 
     `pending` is the number of events that wait for a lookup. `cancelled` has the ids of recalls that the
-    sender cancelled, `too_late` of those that wolkvox had already accepted. Empty ones are omitted.
+    sender cancelled, `too_late` of those that wolkvox had already accepted. Both are omitted if empty.
+    `pending` may be omitted if it is 0.
     """
 
     delivery: str
@@ -417,7 +422,7 @@ class OptionsModel(ResponseModel):
 
 
 class FieldErrorModel(ResponseModel):
-    """An invalid value. Its place is a JSON pointer into the body, a query parameter or a header."""
+    """An invalid value, in the body (`pointer`, RFC 6901), in a query parameter or in a header."""
 
     pointer: str | None = None
     parameter: str | None = None

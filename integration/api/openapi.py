@@ -46,12 +46,12 @@ REFS = "#/components/schemas/{model}"
 
 @lru_cache(maxsize=1)
 def document_json(today: date) -> bytes:
-    """Return the OpenAPI document as JSON. `today` (UTC) is in the example of a future time."""
+    """Return the OpenAPI document as JSON. The example of a future time is one day after `today`."""
     return orjson.dumps(document(today))
 
 
 def document(today: date) -> Schema:
-    """Return the OpenAPI document. `today` (UTC) is in the example of a future time."""
+    """Return the OpenAPI document. The example of a future time is one day after `today`."""
     paths: dict[str, Schema] = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
@@ -174,7 +174,7 @@ def _query_parameters(operation: Operation) -> Iterable[Schema]:
 
 
 def _without_null(schema: Schema) -> Schema:
-    """Return a schema without null, because a query parameter is omitted instead."""
+    """Return a schema that does not allow null. A query parameter without a value is omitted."""
     kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
     if not kinds:
         return dict(schema)

@@ -32,7 +32,7 @@ FORM = "application/x-www-form-urlencoded"
 
 @dataclass(frozen=True, slots=True)
 class DocumentedResponse:
-    """A response with its description. `content` maps media types to models; None means text."""
+    """A response with its description. `content` maps media types to models; None means no model."""
 
     words: str
     content: Mapping[str, Model | None]
@@ -41,7 +41,7 @@ class DocumentedResponse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """A method of a path. `view` handles the request; it is None for `/hooks`, which the receiver handles."""
+    """A method of a path. `view` handles the request, None for `/hooks`, which the receiver handles."""
 
     method: str
     path: str

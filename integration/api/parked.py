@@ -57,9 +57,10 @@ def _fits(filters: ParkedQuery, record: Mapping[str, str]) -> bool:
 
 
 def remap(services: Services, caller: ApiKey) -> RemapModel:
-    """Remap parked events for about REMAP_SECONDS, in the fork server.
+    """Remap parked events in the fork server. Stop after about REMAP_SECONDS.
 
-    Raise ProblemError (403 for a key limited to accounts, 422), TooMuchWorkError, ForkServerFailedError.
+    Raise ProblemError (403 for a key limited to accounts, 422), the errors of `optional_json_body`,
+    TooMuchWorkError, ForkServerFailedError, StoreAwayError.
     """
     if caller.accounts is not None:
         raise ProblemError(

@@ -69,12 +69,12 @@ def create(services: Services, caller: ApiKey) -> tuple[RecallModel, int, Mappin
 
 
 def one(services: Services, caller: ApiKey, recall_id: str) -> RecallModel:
-    """Return a recall. Raise NotFoundError if there is none or the caller must not see it."""
+    """Return a recall. Raise NotFoundError if it does not exist or the caller must not see it."""
     return RecallModel.model_validate(_visible(services, caller, recall_id))
 
 
 def list_recalls(services: Services, caller: ApiKey) -> RecallPage:
-    """Return the page of recalls that match the query. Raise ProblemError (422) for invalid parameters."""
+    """Return a page of recalls that match the query. Raise ProblemError (422) for invalid parameters."""
     parameters = query(RecallsQuery, request)
     which = _filter_of(services, caller, parameters)
     cursor = None if parameters.cursor is None else parameters.cursor.replace(_CURSOR, _ID, 1)
@@ -111,7 +111,7 @@ def _filter_of(services: Services, caller: ApiKey, parameters: RecallsQuery) -> 
 
 
 def retry(services: Services, caller: ApiKey, recall_id: str) -> RecallModel:
-    """Queue a dead or expired recall again. Return it. Raise NotFoundError, ConflictError."""
+    """Queue a dead or expired recall again, and return the recall. Raise NotFoundError, ConflictError."""
     _visible(services, caller, recall_id)
     services.recalls.retry(recall_id, f"retried by api:{caller.name}", datetime.now(UTC))
     note(services, caller, "retry", recall_id)
@@ -119,7 +119,7 @@ def retry(services: Services, caller: ApiKey, recall_id: str) -> RecallModel:
 
 
 def cancel(services: Services, caller: ApiKey, recall_id: str) -> RecallModel:
-    """Cancel a queued recall. Return it. Raise NotFoundError, ConflictError."""
+    """Cancel a queued recall, and return the recall. Raise NotFoundError, ConflictError."""
     _visible(services, caller, recall_id)
     services.recalls.cancel(recall_id, f"cancelled by api:{caller.name}")
     note(services, caller, "cancel", recall_id)
@@ -140,7 +140,10 @@ def _accounts(caller: ApiKey, account: str | None) -> frozenset[str] | None:
 
 
 def _planned(services: Services, caller: ApiKey, value: Any) -> RecallRequest | Expired:
-    """Return the recall request in the body. Raise ProblemError (422) with the faults of all fields."""
+    """Return the recall request in a body. Raise ProblemError: 403 for the account, 422 for faults.
+
+    If the account is known, the ProblemError has the faults of all fields.
+    """
     faults = {fault["pointer"]: fault for fault in body_faults(RecallRequestBody, value)}
     if "" in faults:
         raise bad_fields(faults.values())
@@ -168,7 +171,7 @@ def _account(services: Services, caller: ApiKey, name: str) -> Account | None:
 
 
 def _canonical(value: Any) -> Any:
-    """Return a JSON value with whole numbers as int, so that 1.0 equals 1."""
+    """Return a JSON value with whole floats as int, so that 1.0 and 1 have the same digest."""
     if isinstance(value, dict):
         return {name: _canonical(inner) for name, inner in value.items()}
     if isinstance(value, list):

@@ -1,7 +1,7 @@
 """Reads requests to `/v1`: JSON bodies, query parameters, the idempotency key.
 
-The error for a request lists all its faults, each with its place: a JSON pointer (RFC 6901), a parameter or a
-header. It describes invalid values and never repeats them.
+The error for a request lists the faults, each with its place: a JSON pointer (RFC 6901), a parameter or a
+header. The descriptions of the faults do not contain the invalid values.
 """
 
 from __future__ import annotations
@@ -39,14 +39,15 @@ IDEMPOTENCY_WORDS = "1 to 255 printable ASCII characters"
 def json_body(request: Request) -> Any:
     """Return the parsed JSON body.
 
-    Raise RequestEntityTooLarge (413) over 1 MiB, UnsupportedTypeError (415), and UnreadableError (400).
+    Raise RequestEntityTooLarge (413) over 1 MiB, UnsupportedTypeError (415) if the body is compressed or
+    not declared as JSON, and UnreadableError (400) if it is incomplete or not valid JSON.
     """
     _require_json_type(request)
     return read_json(read_body(request))
 
 
 def optional_json_body(request: Request) -> Any:
-    """Return the parsed JSON body, or {} if there is none. Raise the errors of `json_body`."""
+    """Return the parsed JSON body, or {} if the body is empty. Raise the errors of `json_body`."""
     body = read_body(request)
     if not body:
         return {}
@@ -55,7 +56,7 @@ def optional_json_body(request: Request) -> Any:
 
 
 def checked(model: type[_ModelT], value: Any) -> _ModelT:
-    """Return a body as a model. Raise ProblemError (422), which lists all faults."""
+    """Return a body as a model. Raise the ProblemError of `bad_fields` if it has faults."""
     faults = body_faults(model, value)
     if faults:
         raise bad_fields(faults)
@@ -68,7 +69,10 @@ def body_faults(model: type[BaseModel], value: Any) -> list[Fault]:
 
 
 def query(model: type[_ModelT], request: Request) -> _ModelT:
-    """Return the query parameters as a model. Raise ProblemError (422), which lists all faults."""
+    """Return the query parameters as a model.
+
+    Raise the ProblemError of `bad_fields` if a parameter is invalid, unknown or repeated.
+    """
     parameters = request.args.to_dict(flat=False)
     twice = "the parameter is given more than once. Give it once."
     faults = {name: twice for name, values in parameters.items() if values[1:]}
@@ -80,7 +84,10 @@ def query(model: type[_ModelT], request: Request) -> _ModelT:
 
 
 def idempotency_key(request: Request) -> str | None:
-    """Return the `Idempotency-Key` header, or None if it is missing. Raise ProblemError (422)."""
+    """Return the `Idempotency-Key` header, or None if it is missing.
+
+    Raise ProblemError (422) if the header is invalid.
+    """
     key = request.headers.get("Idempotency-Key")
     if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
         found = "empty" if not key else "too long or not printable ASCII"
@@ -95,7 +102,7 @@ def unmappable(error: UnmappableError) -> Fault:
 
 
 def bad_fields(faults: Iterable[Fault]) -> ProblemError:
-    """Return the ProblemError (422) for a request with faults. It lists at most MOST_FAULTS."""
+    """Return the ProblemError (422) for a request with faults. The error lists at most MOST_FAULTS."""
     errors = tuple(faults)
     # Without a limit, the response to a body of unknown names would be ten times as large as the body.
     some = "" if len(errors) <= MOST_FAULTS else f", the first {MOST_FAULTS} of {len(errors)}"
@@ -109,7 +116,10 @@ def _require_json_type(request: Request) -> None:
 
 
 def _faults(model: type[BaseModel], value: Any, before: str) -> dict[str, str]:
-    """Return the descriptions of the faults by place. The place of the whole body is ""."""
+    """Return the descriptions of the faults by place: `before` and the name, or "" for the whole body.
+
+    A value with more than MAX_FIELDS fields has only that fault.
+    """
     if isinstance(value, dict) and len(value) > MAX_FIELDS:
         # Each unknown name is described before the first ones are chosen: 1 MiB of names takes over a second.
         return {"": invalid_value("the body", f"{len(value)} names", f"at most {MAX_FIELDS}")}

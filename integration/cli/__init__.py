@@ -1,4 +1,4 @@
 """The commands of `ringback`, one module per subject. `integration.cli.main` lists them.
 
-Only `integration.cli.main` and `integration.local.demo` import other modules of this package.
+`context` and `output` have the shared parts.
 """

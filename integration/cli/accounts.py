@@ -1,7 +1,7 @@
 """`ringback accounts`, `pause`, `resume`: list accounts, pause and resume their queues.
 
-A queue belongs to a token, so pause and resume affect every account with the same token. They do not
-interrupt a call in flight.
+A queue belongs to a token, so pause and resume affect every account with the same token. Neither
+interrupts a call in flight.
 """
 
 from __future__ import annotations

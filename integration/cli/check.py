@@ -1,7 +1,7 @@
 """`ringback check` validates configuration, store and tokens; `ringback config accept` accepts a change.
 
-`check` reports all results at once and writes nothing. `--online` makes read-only calls to wolkvox and
-HubSpot.
+`check` reports all results at once. `--online` makes read-only calls to wolkvox and to the services of
+the lookups. It leases each queue for the call; otherwise `check` writes nothing.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def check(context: CliContext, *, online: bool, as_json: bool) -> None:
     """Check configuration, store and tokens.
 
     Prints each fault with its file, its key and the allowed values. Exits with status 1 if there is a
-    fault. Warnings do not change the exit status.
+    fault, the store cannot be used, or an online check fails. Warnings do not change the exit status.
 
     Examples:
       ringback check

@@ -1,6 +1,6 @@
-"""What the commands share: environment, configuration and store, options, and the layout of help.
+"""The shared parts of the commands: environment, configuration, store, options and help texts.
 
-The configuration and the store are opened on first use, because some commands need only one of them.
+The configuration and the store are opened on first use, because some commands do not need both.
 """
 
 from __future__ import annotations
@@ -71,7 +71,10 @@ class CliContext:
             return None
 
     def zone_of(self, account: str | None = None) -> tzinfo:
-        """Return the time zone in which times are printed. It is UTC without a valid configuration."""
+        """Return the time zone in which times are printed, UTC without a valid configuration.
+
+        Without `account` this is the most common zone of the accounts.
+        """
         config = self.config_if_good
         return UTC if config is None else zone_of(config, account)
 
@@ -90,7 +93,7 @@ class CliContext:
 
     @cached_property
     def services(self) -> Services:
-        """Return the services. They publish no wake-ups; the sweep of the workers finds new work."""
+        """Return the services. These publish no wake-ups; the sweep of the workers finds new work."""
         return Services(self.watch, self.store, WakeUpPublisher.silent())
 
     def source(self, name: str) -> Source:
@@ -109,7 +112,7 @@ class CliContext:
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """Return the error text for an unknown name. It lists the known names."""
+    """Return the error text for an unknown name, with the known names."""
     names = ", ".join(sorted(known)) or "none"
     return f"there is no {what} {name!r}. Known: {names}"
 
@@ -136,7 +139,7 @@ def redacted_address(url: str) -> str:
 
 
 def write_help(command: click.Command, formatter: click.HelpFormatter) -> None:
-    """Write the help text with the line breaks of the docstring; click would rewrap its tables."""
+    """Write the help text with the line breaks of the docstring. click would rewrap tables."""
     formatter.write_paragraph()
     for line in inspect.cleandoc(command.help or "").splitlines():
         formatter.write(f"  {line}".rstrip() + "\n")
@@ -173,7 +176,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 
 def read_json_file(file: Any, name: str) -> Any:
-    """Return the parsed JSON of an open file. Raise click.BadParameter, which names the parameter `name`."""
+    """Return the parsed JSON of an open file. Raise click.BadParameter for the parameter `name`."""
     try:
         return json.loads(file.read())
     except ValueError as error:

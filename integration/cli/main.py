@@ -60,7 +60,7 @@ class Ringback(click.Group):
     """The group of all commands. It imports a command on first use and prints expected errors."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's)
-        """Return the names of the commands, in the order of `COMMANDS`."""
+        """Return the names of the commands that are installed, in the order of `COMMANDS`."""
         return [name for name, place in COMMANDS.items() if find_spec(place.partition(":")[0])]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -115,8 +115,8 @@ def render_error(error: Exception, context: CliContext) -> str:
 def main(ctx: click.Context) -> None:
     """Turn CRM events into wolkvox callbacks.
 
-    A CRM posts a webhook. Ringback verifies it, maps it to a callback ("recall"), and sends it to wolkvox,
-    one call at a time per token, until wolkvox accepts it.
+    A CRM posts a webhook. Ringback verifies the webhook, maps it to a callback ("recall"), and sends the
+    callback to wolkvox, one call at a time per token, until wolkvox accepts or refuses it.
 
     First steps:
       ringback demo --once             run a demonstration on this machine

@@ -200,7 +200,10 @@ def _content_type(source: Source, name: object, body: bytes, now: datetime) -> s
 
 
 def _url_key(source: Source, url: str | None) -> str | None:
-    """Return the key in `url`, or the configured key if `url` is None. None means that there is no key."""
+    """Return the key in `url`, or the configured key if `url` is None.
+
+    Return None if the source has no key or `url` contains none.
+    """
     if source.url_key is None:
         return None
     if url is None:
@@ -210,7 +213,7 @@ def _url_key(source: Source, url: str | None) -> str | None:
 
 
 def _looked_up(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the contact and the record for templates, by id. If only one is given, it serves as both."""
+    """Return the contact and the record for templates, by id. A single file is used as both."""
     found: dict[str, dict[str, Any]] = {}
     given = {name: options[name] for name in sorted(LOOKUP_NAMES) if options[name] is not None}
     for name, file in given.items():
@@ -221,7 +224,7 @@ def _looked_up(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _by_id(document: Any) -> dict[str, Any]:
-    """Return the records of a HubSpot batch response by id. A single record has the id ""."""
+    """Return the records of a HubSpot batch response by id. Any other document is a record with id ""."""
     if isinstance(document, dict) and isinstance(document.get("results"), list):
         return {str(one.get("id")): one for one in document["results"] if isinstance(one, dict)}
     return {"": document}

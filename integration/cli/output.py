@@ -1,6 +1,6 @@
 """Output of the commands: tables on a terminal, tab-separated lines for pipes, or JSON.
 
-Control characters in external text are removed, because they could control the terminal.
+Control characters in tables and pairs are replaced, because they could control the terminal.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def moment(when: datetime | None, zone: tzinfo | None = None) -> str:
 
 
 def coloured(state: str) -> str:
-    """Return a state in its colour. click removes the colour if the output is no terminal."""
+    """Return a state with the ANSI codes of its colour. click removes the codes without a terminal."""
     return click.style(state, fg=STATE_COLOURS.get(state))
 
 

@@ -1,6 +1,6 @@
 """`ringback forget`, `export`: erase or export the data held about a person.
 
-The customer id and the telephone number of the command line are not printed or logged.
+The audit log gets only the numbers of records, not the customer id or the telephone number.
 """
 
 from __future__ import annotations
@@ -45,7 +45,11 @@ _telephone = click.option(
 
 
 def person_of(config: Config, customer: str | None, telephone: str | None) -> PersonMatcher:
-    """Return a matcher for the person. Raise click.UsageError unless exactly one option is given."""
+    """Return a matcher for the person.
+
+    Raise click.UsageError unless exactly one option is given, click.BadParameter for an incomplete
+    number.
+    """
     if (customer is None) == (telephone is None):
         raise click.UsageError("Give either --customer or --telephone.")
     if telephone is None:
@@ -72,8 +76,8 @@ def forget(
     """Erase a person's data, then verify that nothing is left.
 
     Erases recalls (queued ones are not sent), the deliveries they came from, parked events, and events
-    that wait for a lookup. If a recall is being pushed, the command waits for it, at most 90 s. Then it
-    scans the whole store, and exits with status 1 if data are left.
+    that wait for a lookup. If a recall is being pushed, the command waits for it, about 90 s at most. The
+    whole store is scanned afterwards. Exits with status 1 if data are left.
 
     A delivery that also has events of other customers is erased as a whole. Their recalls stay.
     Two things remain, without personal data: digests of processed events, and the time of the newest
@@ -107,7 +111,7 @@ def _confirm(held: HeldData) -> None:
 
 
 def _forget_until_done(context: CliContext, person: PersonMatcher) -> Erasure:
-    """Erase the data, again while a recall is being pushed. Return the sum of the results."""
+    """Erase the data, and again for WAIT_SECONDS while a recall is being pushed. Return all results."""
     ends_at = monotonic() + WAIT_SECONDS
     keep_days = context.config.store.longest_days
     removed: dict[str, int] = {}
@@ -153,7 +157,7 @@ def _print_result(done: Erasure, person: PersonMatcher) -> None:
 
 
 def _progress() -> Callable[[int], None]:
-    """Return a callback that prints the number of scanned keys on a terminal."""
+    """Return a callback that prints the number of scanned keys, if standard error is a terminal."""
     if not sys.stderr.isatty():
         return lambda _: None
     return lambda seen: click.echo(f"\r{seen:,} keys scanned", err=True, nl=False)
@@ -166,9 +170,9 @@ def _progress() -> Callable[[int], None]:
 @config_option
 @pass_cli_context
 def export(context: CliContext, customer: str | None, telephone: str | None, *, as_csv: bool) -> None:
-    """Export the data held about a person, as JSON.
+    """Export the data held about a person, as JSON or CSV.
 
-    The export has the recalls with all attempts, the events that they came from, and parked or waiting
+    The JSON has the recalls with all attempts, the events that they came from, and parked or waiting
     events. Events of other customers in the same delivery are left out.
 
     Examples:

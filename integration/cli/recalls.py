@@ -1,7 +1,7 @@
 """`ringback recalls`, `show`, `retry`, `cancel`: list, show, retry and cancel recalls.
 
-Telephone numbers are masked unless `--reveal` is given. `--json` prints recalls as `/v1` does. Only `retry`
-needs a valid configuration.
+Telephone numbers are masked unless `--reveal` or `--json` is given. `--json` prints recalls as `/v1`
+does. Only `retry` needs a valid configuration.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def recalls(
     pushing     is being sent to wolkvox
     accepted    wolkvox accepted it
     dead        wolkvox refused it; fix the reason, then run `ringback retry ID`
-    superseded  a newer request of the same customer replaced it
+    superseded  a newer request of the same customer and campaign replaced it
     cancelled   was cancelled before it was sent
     expired     its date had passed (late = "drop")
     simulated   was not sent, because the account is in dry-run
@@ -192,7 +192,7 @@ def show(context: CliContext, recall_id: str, *, reveal: bool, as_json: bool) ->
 
 
 def _zone(context: CliContext, recall: Recall) -> tzinfo | None:
-    """Return the time zone of the account. Without a configuration it is the offset of the recall date."""
+    """Return the time zone of the account, or the offset of the recall date for an unknown account."""
     config = context.config_if_good
     account = config.accounts.get(recall.account) if config else None
     return account.timezone if account else recall.recall_date.tzinfo
@@ -235,8 +235,8 @@ def retry(
 ) -> None:
     """Queue dead or expired recalls again.
 
-    Fix the cause first. A recall with a newer request of the same customer is not queued; the command
-    reports it. A recall whose date has passed is sent as soon as possible within the calling hours.
+    Fix the cause first. A recall with a newer request of the same customer is not queued but reported as
+    a failure. A recall whose date has passed is sent as soon as possible within the calling hours.
 
     Examples:
       ringback retry rc_00000001a1b2 rc_00000002c3d4
@@ -262,7 +262,7 @@ def retry(
 @json_option
 @pass_cli_context
 def cancel(context: CliContext, recall_ids: tuple[str, ...], *, as_json: bool) -> None:
-    """Cancel queued recalls. A recall that wolkvox has accepted cannot be cancelled.
+    """Cancel queued recalls. A recall that is being pushed or was accepted cannot be cancelled.
 
     Example:
       ringback cancel rc_00000001a1b2
@@ -287,7 +287,7 @@ class _Success:
 
 
 def _each(recall_ids: Sequence[str], act: Callable[[str], object]) -> _Success:
-    """Call `act` once for each recall, in order. Return the ConflictErrors and UnknownErrors as failures."""
+    """Call `act` once for each recall, in order. Record ConflictError and NotFoundError as failures."""
     done: list[str] = []
     failed: list[_Failure] = []
     screen = Console(stderr=True)

@@ -26,7 +26,8 @@ from integration.domain.roles import Role
 def user(name: str, role: str, *, as_json: bool) -> None:
     """Print the table of a dashboard user for ringback.toml.
 
-    The command prompts for the password, or reads it from standard input. The table has its argon2id hash.
+    The command prompts for the password, or reads a line of standard input. The table contains the
+    argon2id hash of the password.
 
     Examples:
       ringback user ana --role operator

@@ -28,7 +28,7 @@ WATCH_SECONDS = 0.1
 
 
 class SpawnError(RingbackError):
-    """A program cannot be started. The message names the program."""
+    """A program or service cannot be started, or no free port was found."""
 
 
 # PR_SET_PDEATHSIG fires when the *thread* that forked ends (prctl(2)). If the parent died before the call,
@@ -85,7 +85,7 @@ class _ForkThread:
 
 
 class _GuardianPipe:
-    """The pipe to the guardian process, which kills the process groups of a killed parent."""
+    """The pipe to the guardian process, which kills the process groups when the pipe is closed."""
 
     def __init__(self, forker: _ForkThread) -> None:
         self._forker = forker
@@ -104,7 +104,7 @@ class _GuardianPipe:
             self._send(f"-{group}\n")
 
     def leave(self) -> None:
-        """Close the pipe in a forked child, because an open copy would keep the guardian running."""
+        """Close the pipe in a forked child, because an open copy would keep the guardian waiting."""
         if self._pipe is not None:
             os.close(self._pipe.fileno())
 
@@ -140,7 +140,7 @@ class _GuardianPipe:
 
 
 class _ChildProcesses:
-    """The forker and the guardian of this process, created on first use."""
+    """The fork thread and the guardian pipe of this process, created on first use."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -165,7 +165,7 @@ os.register_at_fork(after_in_child=_spawner.forget)
 
 
 class Child:
-    """A running child process in its own session, with its descendants."""
+    """A child process in its own session, and the process group of the child."""
 
     def __init__(self, process: subprocess.Popen[bytes], guardian: _GuardianPipe) -> None:
         self._process = process
@@ -207,7 +207,7 @@ class Child:
     def stop(self, seconds: float, *, hurry: Callable[[], bool] = lambda: False) -> int:
         """Send SIGTERM, wait up to `seconds`, then kill the process group. Return the exit status.
 
-        `hurry` is polled while waiting. The wait ends when it returns True.
+        `hurry` is called while waiting. The wait ends when `hurry` returns True.
         """
         self._signal(signal.SIGTERM)
         end = time.monotonic() + seconds
@@ -252,7 +252,7 @@ def spawn(
 
     With `env=None` the child inherits the environment. `output` receives standard output and standard error
     as in `subprocess`; None inherits both. Standard input is /dev/null. With `private=True` the umask of the
-    child is 077. Raise SpawnError if the program is not found or cannot be started.
+    child is 077. Raise SpawnError if the program is not found or no process can be created.
     """
     search = (os.environ if env is None else env).get("PATH", os.defpath)
     program = shutil.which(arguments[0], path=search)

@@ -1,7 +1,8 @@
 """`make dev`: runs the demo's processes, and restarts worker and web when a source file changes.
 
-Data, configuration and a shell file with the environment variables are kept in .ringback/dev. Secrets are
-generated at each start unless the environment sets them (DEMO_…).
+Data, configuration and a shell file with the environment variables are kept in the folder dev of
+RINGBACK_DATA_DIR (default .ringback). Secrets are generated at each start unless the environment sets
+them (DEMO_…).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ RESTART = Backoff(first_seconds=0.1, longest_seconds=3.0, steady_seconds=3.0)
 
 
 def main() -> None:
-    """Run the processes until Ctrl-C."""
+    """Run the processes until Ctrl-C. Print a RingbackError and exit with status 1."""
     folder = environment.data_dir(os.environ) / "dev"
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -50,9 +51,9 @@ def main() -> None:
 
 
 def restart_on_change(stack: DemoStack, seen: dict[Path, int]) -> None:
-    """Stop worker and web when a source file changes. The supervisor then restarts them.
+    """Stop worker and web each time a source file changes, so that the supervisor restarts them.
 
-    `seen` has the modification times of the files that the processes have loaded.
+    `seen` has the results of `modified_at` when the processes were started. The function does not return.
     """
     while True:
         time.sleep(LOOK_SECONDS)
@@ -66,7 +67,7 @@ def restart_on_change(stack: DemoStack, seen: dict[Path, int]) -> None:
 
 
 def modified_at(root: Path) -> dict[Path, int]:
-    """Return the modification time of each source file in nanoseconds."""
+    """Return the modification time of each source file below `root`, in nanoseconds."""
     found: dict[Path, int] = {}
     for folder in FOLDERS:
         for path in (root / folder).rglob("*"):
@@ -79,7 +80,7 @@ def modified_at(root: Path) -> dict[Path, int]:
 
 
 def write_variables(stack: DemoStack) -> Path:
-    """Write the environment variables of worker and web to a shell file with mode 600. Return its path."""
+    """Write `stack.environ` to a shell file, which is created with mode 600. Return the path."""
     path = stack.folder / "environment"
     path.touch(mode=0o600)
     path.write_text(

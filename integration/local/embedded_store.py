@@ -1,7 +1,7 @@
 """The embedded store: a Valkey server on a Unix socket, for an installation on one machine.
 
-Acknowledged writes are on disk. A data folder has at most one server. The server does not outlive this
-process. If REDIS_URL is set, the embedded store is not used.
+Acknowledged writes are on disk. A data folder has at most one server. The server does not outlive the
+process that started it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LOG_FILE = "store.log"
 
 # The server's words for an append-only file that it cannot read.
 _DAMAGED = "Bad file format reading the append only file"
-# Files are for this user alone, whatever the umask.
+# Files are created with mode 600, so that other users cannot read them.
 _PRIVATE = partial(os.open, mode=0o600)
 OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
@@ -52,7 +52,7 @@ TURN_SECONDS = 0.5
 FLAGS = (
     *("--port", "0", "--unixsocketperm", "700", "--daemonize", "no"),
     *("--appendonly", "yes", "--appendfsync", "always", "--no-appendfsync-on-rewrite", "no"),
-    # Older servers cannot read newer RDB versions. Without an RDB preamble the data can move to either.
+    # Older servers cannot read newer RDB versions. Without an RDB preamble, any version reads the data.
     *("--aof-use-rdb-preamble", "no"),
     # A truncated last write was never acknowledged. Without this the server would refuse to start.
     *("--aof-load-truncated", "yes"),
@@ -61,7 +61,7 @@ FLAGS = (
 
 
 class EmbeddedError(RingbackError):
-    """The embedded store cannot be used. The message says what to do."""
+    """The embedded store cannot be used. The message gives the reason."""
 
 
 class EmbeddedBusyError(EmbeddedError):
@@ -99,7 +99,7 @@ def find_server(path: str | None = None) -> str:
 
 
 def _prepare_folder(folder: Path) -> None:
-    """Create the folder with mode 700. Raise EmbeddedError if it is not usable or not private."""
+    """Create the folder with mode 700, or make it private. Raise EmbeddedError if that is impossible."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = folder.stat()
@@ -122,7 +122,7 @@ def _prepare_folder(folder: Path) -> None:
 
 
 def _prepare_socket_folder(folder: Path) -> None:
-    """Create the socket's folder in /tmp. Raise EmbeddedError if other users can access it."""
+    """Create the folder of the socket with mode 700. Raise EmbeddedError if other users can access it."""
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     status = folder.lstat()
@@ -133,7 +133,9 @@ def _prepare_socket_folder(folder: Path) -> None:
 
 
 def lock_folder(folder: Path) -> IO[str]:
-    """Lock the folder and return the open lock file. Raise EmbeddedBusyError if it stays locked.
+    """Lock the folder and return the open lock file.
+
+    Raise EmbeddedBusyError if another process holds the lock for LOCK_SECONDS.
 
     The lock is released when this process and each child that inherited the file have closed it.
     """
@@ -168,14 +170,14 @@ def _write_pid(file: IO[str], pid: int) -> None:
 
 
 def log_progress(text: str) -> None:
-    """Log how far the server has started, given as text."""
+    """Log the progress of a starting server."""
     log.info("the embedded store is starting", progress=text)
 
 
 class EmbeddedStore:
     """The server of one data folder, as a service for a supervisor.
 
-    Its URL depends only on the folder and does not change when the server restarts.
+    The URL depends only on the folder and does not change when the server restarts.
     """
 
     name = "store"
@@ -183,7 +185,7 @@ class EmbeddedStore:
     def __init__(
         self, data_dir: Path, *, stop_seconds: float = 10.0, progress: Callable[[str], None] = log_progress
     ) -> None:
-        """`progress` is called with a text every two seconds while the server loads its data."""
+        """Create the store. `progress` is called with a text every PROGRESS_SECONDS during a start."""
         self.data_dir = data_dir.resolve()
         self._stop_seconds = stop_seconds
         self._progress = progress
@@ -208,7 +210,7 @@ class EmbeddedStore:
         return None if self._child is None else self._child.pid
 
     def start(self) -> None:
-        """Start the server and wait until it answers and has loaded its data. Do nothing if it runs.
+        """Start the server and wait until it has loaded its data. Do nothing if the server runs.
 
         Raise EmbeddedBusyError if another server uses the folder, EmbeddedError if the server does not start,
         or SpawnError.
@@ -232,7 +234,7 @@ class EmbeddedStore:
         return None if self._child is None else self._child.poll()
 
     def ticks(self) -> int:
-        """Send a PING. Return the number of times that the server has answered so far."""
+        """Send a PING. Return the number of answers and starts of the server so far."""
         # redis-py is not used, because an error reply (too many clients) is an answer, too.
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(TURN_SECONDS)
@@ -242,7 +244,7 @@ class EmbeddedStore:
         return self._ticks
 
     def stop(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
-        """Send SIGTERM, wait up to `stop_seconds`, then kill the server.
+        """Send SIGTERM, wait up to `stop_seconds` or until `hurry` returns True, then kill the server.
 
         Acknowledged writes are on disk in either case.
         """
@@ -298,7 +300,7 @@ def _answers(client: redis.Redis) -> bool:
 
 
 def _loaded(client: redis.Redis) -> str | None:
-    """Return the loaded share of the data as a percentage, or None if the server does not answer."""
+    """Return the loaded share of the data, such as "45.2 %", or None if the server does not answer."""
     try:
         facts = client.info("persistence")
     except RedisError:

@@ -1,8 +1,8 @@
 """The health check of a container: `python -m integration.local.health_check [--web]`.
 
-It checks that the process counts ticks in RINGBACK_LIVENESS_FILE, if that is set. It kills a stalled process,
-because Docker restarts a container that has ended, but not one that is unhealthy. With `--web` it also
-requests /healthz on PORT. The exit status is 0 for a healthy container.
+The command checks that the process counts ticks in the file RINGBACK_LIVENESS_FILE, if that is set. It
+kills a stalled process, because Docker restarts a container that has ended, but not an unhealthy one.
+With `--web` it also requests /healthz on PORT. The exit status is 0 for a healthy container, else 1.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ class UnhealthyError(RingbackError):
 
 
 def check_ticks(path: Path) -> None:
-    """Wait until the process counts a tick. Kill it if it has stalled. Raise UnhealthyError."""
+    """Wait until the process counts a tick in the file `path`. Kill a stalled process.
+
+    Raise UnhealthyError if the process has stalled or has not started.
+    """
     try:
         with path.open("r+b") as file:
             counter = TickCounter(file.fileno())
@@ -55,7 +58,7 @@ def check_ticks(path: Path) -> None:
 
 
 def check_web(port: int) -> None:
-    """Request /healthz on this machine. Raise UnhealthyError if the status is not 200."""
+    """Request /healthz on this machine. Raise UnhealthyError without a response of status 200."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
     try:
         connection.request("GET", "/healthz")

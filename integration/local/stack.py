@@ -30,9 +30,9 @@ NO_CHOICES: Mapping[str, str] = MappingProxyType({})
 
 
 def listen(port: int, host: str = ANYWHERE) -> socket.socket:
-    """Return a listening socket for a web server. Raise RingbackError if the port cannot be used.
+    """Return a listening IPv4 socket for a web server. Raise RingbackError if the port cannot be used.
 
-    If the parent keeps the socket open, connections wait in it while the web server restarts.
+    If the parent keeps the socket open, connections wait in the backlog while the web server restarts.
     """
     listener = socket.socket()
     # Ignore connections in TIME_WAIT; only a listening socket counts.
@@ -71,7 +71,7 @@ def worker_command(environ: Mapping[str, str] = NO_CHOICES) -> list[str]:
 
 
 def child_environment(environ: Mapping[str, str], *, redis_url: str) -> dict[str, str]:
-    """Return the environment of web and worker processes: `environ` with REDIS_URL set."""
+    """Return the environment of web and worker processes: `environ` with REDIS_URL, unbuffered output."""
     # The URL is set explicitly: while the embedded store restarts, it cannot be found by its folder.
     return {**environ, "REDIS_URL": redis_url, "PYTHONUNBUFFERED": "1"}
 
@@ -86,8 +86,8 @@ def start_web(
 ) -> tuple[Program, ...]:
     """Start a web server for receiver and API and another one for the dashboard. Return both programs.
 
-    The dashboard has its own server so that it need not be public and cannot delay webhooks. Raise
-    NotReadyError if a server does not respond in time.
+    With its own server, the dashboard need not be public and cannot delay webhooks. Raise NotReadyError
+    if a server does not respond within READY_SECONDS, and the errors of `Supervisor.start`.
     """
     public = {**environ, "RINGBACK_SERVE": "hooks,api"}
     pages = dashboard_environment(environ, receiver_port=port_of(listener))
@@ -111,7 +111,7 @@ def dashboard_environment(environ: Mapping[str, str], *, receiver_port: int) -> 
     """Return the environment of the dashboard's process.
 
     The dashboard displays webhook URLs, so it needs the receiver's base URL: RINGBACK_HOOKS_URL, or else the
-    receiver's port on loopback.
+    receiver's port on loopback. The dashboard has one process.
     """
     receiver_url = environ.get("RINGBACK_HOOKS_URL") or f"http://{LOOPBACK}:{receiver_port}"
     return {
@@ -159,7 +159,7 @@ def start_worker(
 
 
 def relay(line: str) -> None:
-    """Print a line of a child's output. On a terminal it is formatted."""
+    """Print a line of a child's output, formatted by `readable` if standard output is a terminal."""
     write_line(readable(line) if sys.stdout.isatty() else line)
 
 

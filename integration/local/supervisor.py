@@ -1,6 +1,6 @@
 """Starts programs as child processes, restarts them, and stops them in reverse order.
 
-Children do not outlive the supervisor, even if it is killed with SIGKILL. Environments are never logged.
+Children do not outlive the supervisor, even if it is killed with SIGKILL. Environments are not logged.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Service(Protocol):
     def ticks(self) -> int | None:
         """Return a count that changes at least once a second while the service works.
 
-        Return 0 before the service has started, None if it cannot be watched. The call takes at most a
+        Return 0 while the service starts, None if the service cannot be watched. The call takes at most a
         second.
         """
 
@@ -81,13 +81,12 @@ def write_line(line: str) -> None:
 
 @dataclass(slots=True)
 class Program:
-    """A program as a service. Its output goes to `relay` by line, prefixed with its name.
+    """A program as a service. `relay` gets each line of the output, prefixed with the program's name.
 
-    Pass secrets in `env` and never in `arguments`, which every user of the machine can read. `stop_seconds`
+    Pass secrets in `env` and not in `arguments`, which every user of the machine can read. `stop_seconds`
     is the time between SIGTERM and SIGKILL. `relay=None` discards the output. The program inherits
-    `listener`. The socket stays open in this process, so connections wait in it while the program restarts.
-    With `counts_ticks` the program counts ticks in the file named by RINGBACK_LIVENESS_FILE in its
-    environment.
+    `listener`. The socket stays open in this process, so connections wait while the program restarts.
+    With `counts_ticks` the program must count ticks in the file named by RINGBACK_LIVENESS_FILE.
     """
 
     name: str
@@ -134,11 +133,14 @@ class Program:
         return None if self._child is None else self._child.poll()
 
     def ticks(self) -> int | None:
-        """Return the program's tick count, or None if it does not count ticks."""
+        """Return the program's tick count, or None before the first start or without `counts_ticks`."""
         return None if self._counter is None else self._counter.value
 
     def stop(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
-        """Send SIGTERM, wait `stop_seconds`, then kill the program and its descendants."""
+        """Send SIGTERM, wait up to `stop_seconds` or until `hurry` returns True, then kill.
+
+        The program and its process group are killed. Do nothing if the program was not started.
+        """
         if self._child is None:
             return
         self._child.stop(self.stop_seconds, hurry=hurry)
@@ -167,8 +169,8 @@ class Program:
 class Backoff:
     """The delays before restarts of a service that ended, in seconds.
 
-    The first restart is immediate. Then the delay doubles from `first_seconds` to `longest_seconds`. It is
-    reset after the service has run for `steady_seconds`.
+    The first restart is immediate. Then the delay doubles from `first_seconds` to `longest_seconds`.
+    After the service has run for `steady_seconds`, the next restart is immediate again.
     """
 
     first_seconds: float = 0.5
@@ -176,7 +178,7 @@ class Backoff:
     steady_seconds: float = 30.0
 
     def seconds(self, failures: int) -> float:
-        """Return the delay after so many failures in a row (1 for the first)."""
+        """Return the delay in seconds after `failures` failures in a row (1 for the first)."""
         if failures <= 1:
             return 0.0
         return backoff_seconds(failures - 1, base=self.first_seconds, maximum=self.longest_seconds)
@@ -216,9 +218,9 @@ class _Watched:
     looked_at: float = 0.0
 
     def has_stalled(self, now: float) -> bool:
-        """Check the service's ticks at most once a second. Return True if they have stopped.
+        """Check the ticks of the service at most once a second. Return True if `watch` finds it stalled.
 
-        `now` is in monotonic seconds.
+        `now` is the monotonic time in seconds.
         """
         if now - self.looked_at < LOOK_SECONDS:
             return False
@@ -230,10 +232,11 @@ class _Watched:
 class Supervisor:
     """Starts services in order, watches them, and stops them in reverse order.
 
-    A service is restarted if it ends, or if its tick count does not change in ten checks a second apart.
+    A service that ends is started again if `restart` is given. A service that `ProcessWatch` finds
+    stalled is killed first.
 
-    As a context manager it stops all services on exit. In the main thread SIGTERM and SIGHUP then raise
-    KeyboardInterrupt, as Ctrl-C does. A second signal while stopping kills the remaining services.
+    As a context manager, a supervisor stops all services on exit. In the main thread SIGTERM and SIGHUP
+    then raise KeyboardInterrupt, as Ctrl-C does. A second signal kills the remaining services.
     """
 
     def __init__(
@@ -265,7 +268,10 @@ class Supervisor:
         self._handlers.clear()
 
     def start(self, service: Service) -> None:
-        """Start a service and watch it. Raise the errors of its `start` method."""
+        """Start a service and watch it.
+
+        Raise the errors of the service's `start` method, and SpawnError if the supervisor is stopping.
+        """
         if self._stopping.is_set():
             raise SpawnError(f"{service.name}: not started, because the supervisor is stopping")
         # Append it first: if its start is interrupted, it must still be stopped.
@@ -278,21 +284,21 @@ class Supervisor:
             self._watcher.start()
 
     def alive(self, service: Service) -> bool:
-        """Return True if a service runs or will be restarted."""
+        """Return True if a service was started and runs. Return False while it waits for a restart."""
         return any(
             watched.service is service and not watched.given_up and service.poll() is None
             for watched in self._watched
         )
 
     def run(self) -> None:
-        """Wait for Ctrl-C, SIGTERM, or a call of `stop()` in another thread. Then stop all services."""
+        """Wait for KeyboardInterrupt or a call of `stop()` in another thread. Then stop all services."""
         with contextlib.suppress(KeyboardInterrupt):
             while not self._stopping.wait(3600):
                 pass
         self.stop()
 
     def stop(self) -> None:
-        """Stop all services in reverse order. Idempotent."""
+        """Stop all services in reverse order. A second call has no effect."""
         self._stopping.set()
         self._stop_services()
         if self._watcher is not None and self._watcher is not threading.current_thread():
@@ -399,7 +405,7 @@ _handed_out: set[int] = set()
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """Return a free port of `host`. Each port is returned only once.
+    """Return a free port of `host`. Raise SpawnError. A process gets each port only once.
 
     Another program may take the port before the caller uses it. The caller must handle that.
     """

@@ -48,9 +48,9 @@ DEFAULT_PORT = 8202
 def sandbox(port: int, host: str, latency_ms: float, rules: Any, **more: Any) -> None:
     """Run a simulator of wolkvox.
 
-    The simulator responds as wolkvox documents, enforces its limits, and injects faults by rules. To use it,
-    set base_url = "http://127.0.0.1:8202" and any token in an account. Its page shows the calls that it
-    received. It calls no other machine.
+    The simulator responds as wolkvox documents, enforces the limits of wolkvox, and injects faults by
+    rules. To use it, set base_url = "http://127.0.0.1:8202" and a token in an account. The page at /
+    shows the received calls. The simulator calls no other machine.
 
     Examples:
       ringback sandbox

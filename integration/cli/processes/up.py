@@ -1,6 +1,6 @@
 """`ringback up`: runs web, dashboard, worker and, without REDIS_URL, an embedded store on this machine.
 
-The child processes end with this process. They get secrets in the environment, not on a command line.
+The child processes end with this process. Secrets are passed in the environment, not on a command line.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ def up(context: CliContext, port: int | None, dashboard_port: int | None) -> Non
 
     Ctrl-C stops all of them. If REDIS_URL is not set, the command runs an embedded store in
     RINGBACK_DATA_DIR (default .ringback). The dashboard has its own port on the loopback interface.
-    Processes that crash or hang are restarted. Changes of ringback.toml take effect within seconds.
+    Processes that crash or hang are restarted. Valid changes of ringback.toml take effect within seconds,
+    except those to accept with `ringback config accept`.
 
     Examples:
       ringback up
@@ -102,7 +103,7 @@ def _start(
 
 
 def _start_store(context: CliContext, supervisor: Supervisor) -> str:
-    """Return REDIS_URL; if it is not set, start an embedded store and return its URL."""
+    """Return REDIS_URL, or start an embedded store and return its URL if REDIS_URL is not set."""
     known = context.environ.get("REDIS_URL")
     if known:
         return known

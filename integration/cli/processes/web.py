@@ -1,7 +1,7 @@
-"""`ringback web`: checks the configuration and the store, then replaces itself by the web server.
+"""`ringback web`: checks the configuration and the store, then becomes the web server (execve).
 
 The check reports faults once; the processes of the server would report them at every restart. If the store
-is away, the server starts anyway and responds with 503 until the store is back.
+is unavailable, the server starts anyway and responds to webhooks with 503 until the store is available.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ from integration.store.durability import assure
 def web(context: CliContext, serve: str | None) -> None:
     """Run the web server: webhooks, API and dashboard.
 
-    The command reads the environment: PORT (default 8080), REDIS_URL (required), LOG_LEVEL, and
-    WEB_CONCURRENCY, the number of processes (default 2). `ringback up` also starts a store and a worker.
+    The command reads the environment: PORT (default 8080), REDIS_URL (default: the running store of
+    `ringback up`), LOG_LEVEL, and WEB_CONCURRENCY, the number of processes (default 2).
+    `ringback up` also starts a store and a worker.
 
     Examples:
       REDIS_URL=redis://127.0.0.1:6379/0 PORT=9000 ringback web

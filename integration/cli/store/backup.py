@@ -1,4 +1,7 @@
-"""`ringback backup`, `restore`: save the store to a file, and restore it. Works with any store."""
+"""`ringback backup`, `restore`: save the records of the store to a file, and restore them.
+
+Both work with the store of REDIS_URL and with the embedded store.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ ANSWER_SECONDS = 60.0
 
 @contextmanager
 def _store_url() -> Iterator[str]:
-    """Yield the URL of the store. An embedded store that does not run is started meanwhile."""
+    """Yield REDIS_URL or the URL of the embedded store, which is started if it does not run."""
     folder = data_dir(os.environ)
     url = os.environ.get("REDIS_URL") or running_url(folder)
     if url is not None:

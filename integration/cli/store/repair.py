@@ -1,7 +1,8 @@
-"""`ringback store repair`: copies the data of the embedded store, then removes their damaged end.
+"""`ringback store repair`: copies the data of the embedded store, then removes the damaged end.
 
-The server does not start if it cannot read a command of its append-only file. valkey-check-aof repairs the
-file; it is the server's executable under another name (valkey.io, "Persistence").
+The server does not start if a command in the append-only file is damaged, except an incomplete last
+command. valkey-check-aof, the server's executable under another name, repairs the file (valkey.io,
+"Persistence").
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ MANIFEST = "appendonly.aof.manifest"
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """The result of a repair: the bytes removed and kept in the newest file, and the copy of all files."""
+    """The numbers of bytes removed and kept in the newest file, and the folder with the copy."""
 
     removed_bytes: int
     kept_bytes: int
@@ -60,10 +61,10 @@ def repair_command() -> None:
 
 
 def repair(folder: Path, now: datetime) -> Repair | None:
-    """Repair the data in the folder of an embedded store. Return None if they are not damaged.
+    """Repair the data in the folder of an embedded store. Return None if the data are not damaged.
 
     `now` is part of the name of the copy. Raise EmbeddedBusyError if a server uses the folder, and
-    EmbeddedError if the folder has no data or they cannot be repaired.
+    EmbeddedError if the folder has no data, the data cannot be repaired, or no server program is found.
     """
     manifest = folder / LOG_FOLDER / MANIFEST
     if not manifest.is_file():

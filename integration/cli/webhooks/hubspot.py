@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from integration.config.models import Config
 
 RECORD: Final = ".ringback-project.json"
-"""The file that keeps the generated content, to recognize edits. It is outside of `src`."""
+"""The file with the generated content, which is compared with the files to find the user's edits."""
 
 
 _DELETED: Final = "deleted by you, not written again"
@@ -93,7 +93,11 @@ def _source(context: CliContext, name: str | None) -> HubspotSource:
 
 
 def _write(folder: Path, source: str, generated: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Write the files that change. Return the state of each file (such as "updated") by its path."""
+    """Write the files that change. Return the state of each file (such as "updated") by its path.
+
+    Raise RingbackError if the folder has the project of another source, or a file cannot be read or
+    written.
+    """
     record = _read(folder / RECORD) or {"source": source, "files": {}}
     if record.get("source") != source or not isinstance(record.get("files"), dict):
         raise RingbackError(
@@ -120,7 +124,10 @@ def _state(path: str, files: dict[str, dict[str, Any]], current: dict[str, Any])
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """Return the JSON object of a file, or None if there is no file. Raise RingbackError."""
+    """Return the JSON object in a file, or None if the file does not exist.
+
+    Raise RingbackError if the file cannot be read or does not contain a JSON object.
+    """
     try:
         found = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:

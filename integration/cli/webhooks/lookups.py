@@ -23,7 +23,7 @@ def waiting_lookups(context: CliContext) -> list[LookupStatus]:
 
 
 def as_fields(status: LookupStatus) -> dict[str, Any]:
-    """Return a lookup as JSON fields. `failure` is None if its latest try succeeded."""
+    """Return the status of a lookup as JSON fields. `failure` is None unless the latest try failed."""
     failure = status.failure
     return {
         "source": status.source,

@@ -26,7 +26,7 @@ COLUMNS = ("preset", "sender", "verify", "handshake")
 def list_presets(*, name: str | None, as_json: bool) -> None:
     """List the presets of senders, or show one.
 
-    A preset has the steps to follow in the sender and the tables to copy into ringback.toml.
+    A preset has the steps to set up in the sender and the tables for ringback.toml.
 
     Examples:
       ringback presets

@@ -1,4 +1,4 @@
-"""`ringback send`: posts a sample webhook to the web server, signed as the CRM signs it.
+"""`ringback send`: posts a sample webhook to the web server, signed as the CRM signs webhooks.
 
 The signature and the URL key are not printed.
 """
@@ -35,7 +35,7 @@ _TERSE = 2_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _SignedRequest:
-    """The parts of a request that are chosen before it is signed. `signed_url` is part of some signatures."""
+    """The URL and the message id of a request. Some signatures cover `signed_url`."""
 
     url: str
     signed_url: str
@@ -70,11 +70,11 @@ def send(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Post a sample webhook, signed as the CRM signs it.
+    """Post a sample webhook, signed as the CRM signs webhooks.
 
     FILE holds the body; "-" reads standard input. Bodies of HubSpot and Salesforce contain event ids, so
-    sending the same file twice is a duplicate. The output reports a duplicate, which changes nothing.
-    Exits with status 1 unless the response is 2xx.
+    the same file sent again is a duplicate. A duplicate changes nothing; the output reports it. Exits
+    with status 1 unless the response is 2xx.
 
     Examples:
       ringback send hubspot body.json
@@ -115,7 +115,7 @@ def _signed_request(
     target = known if public and known else url or web_address(context.environ) + secret_path(source)
     return _SignedRequest(
         url=target,
-        # If public_url is set, the receiver verifies against it, wherever the request is posted.
+        # The receiver verifies against public_url if that is set, even for a request to another URL.
         signed_url=known or target,
         message_id=message_id or f"msg_{secrets.token_hex(12)}",
     )
@@ -170,7 +170,7 @@ def _origin(signed: _SignedRequest) -> str:
 
 
 def _answer(response: httpx.Response) -> Any:
-    """Return the body of the response parsed as JSON. If it is not JSON, return the start of its text."""
+    """Return the body of the response parsed as JSON, or the start of a body that is not JSON as text."""
     try:
         return response.json()
     except ValueError:

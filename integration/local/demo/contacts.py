@@ -16,9 +16,9 @@ CONTACTS_PATH = "/crm/objects/2026-03/contacts/batch/read"
 
 
 class Contacts:
-    """The contacts of the simulated HubSpot by id.
+    """The server of the simulated HubSpot, and its contacts by id.
 
-    A contact must be added before an event that refers to it is sent.
+    Add a contact before you send an event that refers to the contact.
     """
 
     def __init__(self) -> None:

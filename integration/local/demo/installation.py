@@ -136,7 +136,7 @@ class DemoStack:
 
 
 def make_secrets(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the demo's secrets. Those not set in the environment are random."""
+    """Return the demo's secrets by variable. A secret that is not set in the environment is random."""
     made = {name: environ.get(name) or f"demo-{secrets.token_hex(16)}" for name in SECRETS}
     made["DEMO_FORMS_SECRET"] = environ.get("DEMO_FORMS_SECRET") or "whsec_" + secrets.token_hex(16)
     return made
@@ -150,10 +150,11 @@ def start_stack(
     listeners: tuple[socket.socket, socket.socket] | None = None,
     relay: Callable[[str], None] | None = None,
 ) -> DemoStack:
-    """Start all processes in `folder`. Raise RingbackError if one does not start.
+    """Start all processes, with data and configuration in `folder`. Raise RingbackError if a start fails.
 
-    `progress` is called with the name of each process. `listeners` are the sockets of web and dashboard; the
-    default uses free ports. `relay` receives the output of worker and web.
+    `progress` is called with the names of the processes. `listeners` are the sockets of web and
+    dashboard; the default uses free ports. `relay` receives each line of output of worker and web; None
+    discards it.
     """
     progress("the store (Valkey, on disk)")
     store = EmbeddedStore(folder / "store")
@@ -207,11 +208,11 @@ def _environ(own: Mapping[str, str]) -> dict[str, str]:
 
 
 def place_rules(stack: DemoStack, rules: list[dict[str, object]]) -> None:
-    """Send the demo's fault rules to the sandbox."""
+    """Send the demo's fault rules to the sandbox. Raise httpx.HTTPError."""
     with client_of(stack.sandbox) as client:
         client.post("/sandbox/rules", json=rules).raise_for_status()
 
 
 def client_of(url: str) -> DeadlineClient:
-    """Return an HTTP client for the web server or the sandbox."""
+    """Return an HTTP client with the base URL `url`. A request takes at most ANSWER_SECONDS."""
     return DeadlineClient(DeadlineTransport(body_limit=BODY_LIMIT), seconds=ANSWER_SECONDS, base_url=url)

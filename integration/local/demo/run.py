@@ -30,7 +30,8 @@ LOOK_SECONDS = 0.3
 def demo(*, once: bool) -> None:
     """Run Ringback on free ports with sample webhooks, and show the wolkvox calls.
 
-    The command runs until Ctrl-C, unless --once is given. Data is kept in .ringback/demo.
+    The command runs until Ctrl-C, unless --once is given. Data is kept in the folder demo of
+    RINGBACK_DATA_DIR (default .ringback).
     """
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     folder = data_dir(os.environ) / "demo"
@@ -103,7 +104,7 @@ def _check_parked(samples: SampleSet, row: SampleRow) -> None:
 
 
 class _ResultsView:
-    """A table of results. It is updated in place on a terminal, and printed once elsewhere."""
+    """A table of results: updated in place on a terminal, otherwise printed once at the end."""
 
     def __init__(self, samples: SampleSet, console: Console) -> None:
         self._samples = samples
@@ -173,7 +174,7 @@ def _calls_table(calls: list[dict[str, Any]]) -> Table:
 
 
 def check_calls(samples: SampleSet, calls: list[dict[str, Any]], stats: dict[str, Any]) -> list[str]:
-    """Return the differences between the calls that the sandbox received and the expected calls."""
+    """Return texts about customers with a wrong number of calls, and about overlapping calls."""
     counted: dict[str, int] = {}
     for call in calls:
         counted[_customer(call)] = counted.get(_customer(call), 0) + 1

@@ -1,7 +1,7 @@
 """The demo's samples: requests and their expected results.
 
-Each request is sent over HTTP with the signature of its sender. Results are read from /v1 and from the
-sandbox.
+Each request is sent over HTTP, signed as the sender signs it or with an API key. Results are read from
+/v1 and from the sandbox.
 """
 
 from __future__ import annotations
@@ -70,11 +70,11 @@ class SampleSet:
     expected_calls: dict[str, int] = field(default_factory=dict)
 
     def customer(self, number: int) -> str:
-        """Return a customer id that is unique to this run."""
+        """Return the id of customer `number` (0 to 99), which is unique to this run."""
         return f"{self.run_id}{number:02d}"
 
     def sandbox_rules(self) -> list[dict[str, Any]]:
-        """Return the rules for the faults that the sandbox injects in this run."""
+        """Return the sandbox rules for the faults of this run."""
         refused = {"status": 400, "code": 400, "error": "BAD REQUEST", "msg": "SOME PARAMETERS ARE REQUIRED"}
         failing = {"status": 500, "code": 500, "error": "INTERNAL", "msg": "TRY LATER", "times": 2}
         return [
@@ -83,17 +83,17 @@ class SampleSet:
         ]
 
     def send_all(self) -> None:
-        """Send all samples in order. Record the responses."""
+        """Send all samples in order, and add their rows."""
         for sample in (_hubspot, _salesforce, _form, _api):
             sample(self)
 
     def call(self, send: Callable[[httpx.Client], httpx.Response]) -> httpx.Response:
-        """Send one request to the web server."""
+        """Call `send` with a client for the web server. Return the response."""
         with client_of(self.stack.web) as client:
             return send(client)
 
     def post_signed(self, source: str, body: bytes, *, forged: bool = False) -> httpx.Response:
-        """Post a body to a source with its CRM's signature. `forged` changes the body after signing."""
+        """Post a body to a source, signed as its CRM signs. `forged` changes the body after signing."""
         settings = self.stack.config.sources[source]
         key = f"/{settings.url_key.get_secret_value()}" if settings.url_key else ""
         path = f"/hooks/{source}{key}"
@@ -113,7 +113,10 @@ class SampleSet:
         self.rows.append(SampleRow(name, expected, actual, ok))
 
     def expect_states(self, name: str, customer: str, *states: str, calls: int) -> None:
-        """Add a sample that succeeds when the customer's recalls, newest first, have these states."""
+        """Add a sample that succeeds when the customer's recalls, newest first, have these states.
+
+        `calls` is the expected number of calls to wolkvox.
+        """
         self.rows.append(SampleRow(name, " + ".join(states), customer=customer, states=states))
         self.expected_calls[customer] = calls
 

@@ -1,8 +1,8 @@
 """The wolkvox sandbox: a simulator that injects faults and records the calls it received.
 
-It responds as wolkvox documents. A call counts as in flight until its simulated work is done, even if its
-client has disconnected. So overlaps are counted as wolkvox would see them. Tokens are displayed as
-fingerprints only. The sandbox sends no requests and writes nothing to disk.
+The sandbox responds as wolkvox documents. A call counts as in flight until its simulated work is done,
+even if its client has disconnected. Tokens are displayed as fingerprints only. The sandbox sends no
+requests and writes nothing to disk.
 """
 
 from integration.local.sandbox.calls import fingerprint

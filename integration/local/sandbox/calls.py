@@ -21,7 +21,7 @@ def fingerprint(token: str) -> str:
 
 @dataclass(slots=True)
 class ReceivedCall:
-    """A received call. It is updated while it is processed."""
+    """A received call. The fields are updated while the call is processed."""
 
     seq: int
     received_at: datetime
@@ -45,11 +45,11 @@ class ReceivedCall:
 
     @property
     def campaign_id(self) -> str | None:
-        """The campaign id from the query string."""
+        """The campaign id from the query string, None if there is none."""
         return self.query.get("campaign_id")
 
     def body_text(self, name: str) -> str | None:
-        """Return a field of the body as text, None if it is missing."""
+        """Return a field of the body as text. Return None without a JSON object, a field or a value."""
         found = self.body.get(name) if isinstance(self.body, dict) else None
         return None if found is None else str(found)
 
@@ -73,7 +73,7 @@ class ReceivedCall:
 
 
 def iso(moment: datetime) -> str:
-    """Return a time as ISO 8601 in UTC with milliseconds."""
+    """Return a UTC time in ISO 8601 with milliseconds and Z."""
     return iso_milliseconds(moment).replace("+00:00", "Z")
 
 

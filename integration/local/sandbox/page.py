@@ -1,4 +1,4 @@
-"""The HTML page at `/`, without scripts: received calls, newest first."""
+"""The HTML page at `/`, without scripts: received calls, newest first, and the active rules."""
 
 from __future__ import annotations
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 class Rule(BaseModel):
     """A fault, and conditions for the calls that it affects.
 
-    A call must match every given field. The rule applies from the `nth` matching call on, `times` times
-    (None: without limit). The first matching rule applies. `seconds` is the duration of the simulated work
-    before the response.
+    The conditions are `token`, `token_prefix`, `customer_id` and `campaign_id`; a call must meet those
+    that are given. The rule applies from the `nth` matching call on, `times` times (None: without limit).
+    If several rules apply to a call, the first is used.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
@@ -32,13 +32,13 @@ class Rule(BaseModel):
     times: int | None = Field(default=None, ge=1)
 
     seconds: float = Field(default=0.0, ge=0, le=3600)
-    """delay, hang: the duration. Other actions: the time before the action."""
+    """The duration of the simulated work, in addition to the latency. hang: 0 means 60 seconds."""
     interval: float = Field(default=1.0, ge=0, le=3600)
     """drip: seconds between two bytes of the answer."""
     when: Literal["before", "after"] = "after"
-    """drop, reset: before any work, or while the work continues without the client."""
+    """drop, reset: "before" does no work; "after" does the work after the connection is closed."""
     after_bytes: int = Field(default=0, ge=0)
-    """drop, reset: how many bytes of the answer are sent first."""
+    """drop, reset: the number of bytes of the answer that are sent first."""
     status: int | None = Field(default=None, ge=200, le=599)
     """answer (default 200), html (502), redirect (302): the HTTP status."""
     code: int | str | None = None
@@ -79,7 +79,7 @@ class PlacedRule:
         return True
 
     def to_json(self) -> dict[str, Any]:
-        """Return the rule as a JSON object, without its token."""
+        """Return the rule as a JSON object, with a fingerprint instead of the token."""
         fields = self.rule.model_dump(exclude_defaults=True, exclude={"token", "token_prefix"})
         if self.rule.token is not None:
             fields["token"] = fingerprint(self.rule.token)

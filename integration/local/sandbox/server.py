@@ -165,7 +165,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return True
 
     def _cut(self, *, reset: bool) -> None:
-        """Close the connection with FIN or RST. The handler continues."""
+        """Close the connection with FIN, or with RST if `reset` is True. The handler continues."""
         self.close_connection = True
         try:
             if reset:
@@ -188,7 +188,7 @@ def _headers(content_type: str, rule: Rule) -> tuple[tuple[str, str], ...]:
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """Listens, and serves each connection in its own thread."""
+    """The HTTP server of the sandbox, with a thread for each connection."""
 
     daemon_threads = True
     block_on_close = False
@@ -226,7 +226,7 @@ class Server(socketserver.ThreadingTCPServer):
             self._open.discard(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore errors caused by clients that disconnect during a request."""
+        """Ignore the errors of a request. Clients often disconnect during a request."""
 
     def end(self) -> None:
         """Stop accepting connections and close the open ones."""

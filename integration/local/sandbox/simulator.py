@@ -51,7 +51,7 @@ class Sandbox:
         return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{self.port}"  # noqa: S104  (compared only)
 
     def start(self) -> Self:
-        """Start serving. Connections made before wait in the backlog."""
+        """Start serving. Connections that were made before are served now."""
         self._thread.start()
         return self
 
@@ -79,7 +79,7 @@ class Sandbox:
         return self.state.rules()
 
     def calls(self, *, after: int = 0, limit: int = MOST_CALLS) -> list[dict[str, Any]]:
-        """Return calls with a sequence number above `after`, oldest first."""
+        """Return at most `limit` calls with a sequence number above `after`, oldest first."""
         return self.state.calls(after=after, limit=limit)
 
     def recalls(self) -> list[dict[str, Any]]:
@@ -87,7 +87,7 @@ class Sandbox:
         return self.state.recalls()
 
     def stats(self) -> dict[str, Any]:
-        """Return the numbers of calls, codes and overlaps, and the maximum in flight per token."""
+        """Return the counts of `SandboxState.stats`."""
         return self.state.stats()
 
 
@@ -101,7 +101,8 @@ def serve(
 ) -> None:
     """Run a sandbox until SIGTERM or Ctrl-C. Call this function from the main thread.
 
-    `announce` is called with the sandbox's URL when it accepts requests. Raise OSError if the port is in use.
+    `announce` is called with the sandbox's URL when it accepts requests. Raise OSError if the address
+    cannot be used, and pydantic.ValidationError if a rule is invalid.
     """
     ended = threading.Event()
     before = signal.signal(signal.SIGTERM, lambda *_: ended.set())

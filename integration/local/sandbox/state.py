@@ -99,7 +99,7 @@ class SandboxState:
         self._most[call.fingerprint] = max(self._most[call.fingerprint], call.in_flight)
 
     def leave(self, call: ReceivedCall) -> None:
-        """Mark a call as finished. Idempotent."""
+        """Mark a call as finished. Do nothing if it is finished already."""
         with self._lock:
             if call.finished_at is not None:
                 return
@@ -112,7 +112,7 @@ class SandboxState:
                 self._running.pop(call.fingerprint, None)
 
     def record(self, recall: dict[str, Any]) -> None:
-        """Record a callback. It replaces the previous one of its token, campaign and customer."""
+        """Record a callback. Replace an earlier callback with the same token, campaign and customer."""
         with self._lock:
             self._recalls[recall["token"], recall["campaign_id"], recall["customer_id"]] = recall
 
@@ -127,13 +127,13 @@ class SandboxState:
             return [rule.to_json() for rule in self._rules]
 
     def calls(self, *, after: int = 0, limit: int = MOST_CALLS) -> list[dict[str, Any]]:
-        """Return calls with a sequence number above `after`, oldest first."""
+        """Return at most `limit` calls with a sequence number above `after`, oldest first."""
         with self._lock:
             found = [call for call in self._calls if call.seq > after][:limit]
             return [call.to_json() for call in found]
 
     def newest_calls(self, limit: int) -> list[dict[str, Any]]:
-        """Return the latest calls, newest first."""
+        """Return the latest calls, newest first, at most `limit`."""
         with self._lock:
             return [call.to_json() for call in islice(reversed(self._calls), limit)]
 
