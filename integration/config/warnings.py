@@ -49,7 +49,10 @@ def _idle_tables(config: Config) -> Iterator[str]:
     reachable = [key.accounts for key in config.api_keys.values()]
     for name in config.accounts:
         if name not in routed and not any(accounts is None or name in accounts for accounts in reachable):
-            yield f"accounts.{name} has no route and no API key: it gets no recalls. Add one, or remove it."
+            yield (
+                f"accounts.{name} has no route and no API key: it gets no recalls. "
+                "Add a route or an API key, or remove the account."
+            )
 
 
 def _queue_warnings(config: Config) -> Iterator[str]:

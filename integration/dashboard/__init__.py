@@ -11,7 +11,7 @@ How to add a page
        @role("operator")                              # or "admin"
        def retry_recall(services: Services, recall_id: str) -> ResponseReturnValue:
            services.recalls.retry(recall_id, …)                   # errors are shown by `error_pages`
-           flash_message(_("Queued again."))                    # shown at the top of the next page
+           flash_message(_("The recall is queued again."))      # shown at the top of the next page
            return back_to(url_for("dashboard.recall", recall_id=recall_id))
 
        VIEWS = (

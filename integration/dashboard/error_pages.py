@@ -81,11 +81,11 @@ _HTTP_WORDS: dict[int, Callable[[], tuple[str, str]]] = {
     ),
     413: lambda: (
         _("Too large"),
-        _("The request is larger than 1 MiB or has more than 2000 fields. Send less at once."),
+        _("The form is larger than 1 MiB or has more than 2000 fields. Send less text or fewer fields."),
     ),
     500: lambda: (
         _("An unexpected error occurred"),
-        _("The error is in the log. No acknowledged data is lost, and recalls are still sent."),
+        _("Load the page again. If it fails again, look in the log. No acknowledged data is lost."),
     ),
 }
 

@@ -22,7 +22,8 @@ SHORTEST: Final = 12
 LONGEST: Final = 1024
 PASSWORD_WORDS: Final = f"{SHORTEST} to {LONGEST} characters"
 HASH_WORDS: Final = (
-    'an argon2id hash as `ringback user NAME` prints it, "$argon2id$…", with at most 256 MiB and 10 rounds'
+    'an argon2id hash as `ringback user NAME` prints it, "$argon2id$…", '
+    "with at most 256 MiB, 10 rounds and parallelism 16"
 )
 _MOST_KIB: Final = 256 * 1024
 _MOST_ROUNDS: Final = 10

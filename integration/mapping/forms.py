@@ -50,8 +50,8 @@ def nested(fields: Iterable[tuple[str, str]]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for place, (name, value) in enumerate(fields, start=1):
         if name.count("[") > MAX_FIELD_DEPTH:
-            allowed = f"at most {MAX_FIELD_DEPTH} levels"
-            raise UnreadableError(f"form, field {place}", "more brackets", allowed)
+            allowed = f"at most {MAX_FIELD_DEPTH} pairs"
+            raise UnreadableError(f"form, field {place}", "a name with too many pairs of brackets", allowed)
         _add(tree, _path(name), value)
     return {key: _with_lists(item) for key, item in tree.items()}
 

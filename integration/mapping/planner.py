@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from integration.mapping.routes import CompiledRoute, CompiledRoutes, Field, Filled
 
 CLOCK_SKEW_TOLERANCE = timedelta(minutes=5)  # the longest time that a version may be after the arrival
-_A_ROUTE = "a table [[routes]] with the name of this source"
+_A_ROUTE = "Add a table [[routes]] with source = this source's name"
 _UNREACHED = "not reached: an earlier route decided"
 
 

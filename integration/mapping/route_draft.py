@@ -110,7 +110,7 @@ def route_of(draft: Draft) -> Route:
 def _fault(place: tuple[int | str, ...], filled: Mapping[str, Any]) -> FieldFault:
     name = str(place[0])
     allowed = Route.model_fields[name].description or ""
-    return FieldFault(name, "another value" if filled.get(name) else "missing", allowed)
+    return FieldFault(name, "an invalid value" if filled.get(name) else "missing", allowed)
 
 
 def routes_of(config: Config, draft: Draft) -> CompiledRoutes:

@@ -99,7 +99,7 @@ def test_the_page_asks_links_and_audits(installation):
     refused = pages.post(f"/recalls/{old}/again", {"at": "not a time"})
     assert "Not requested" in text_of(refused)
     answer = pages.post(f"/recalls/{old}/again", {"at": local.strftime("%Y-%m-%dT%H:%M")})
-    assert "Asked for again. This is the new recall." in text_of(answer)
+    assert "Requested again. This is the new recall." in text_of(answer)
     (new,) = installation.recall(old).again_by
     assert f'href="/recalls/{new}"' in pages.get(f"/recalls/{old}").text
     assert f'href="/recalls/{old}"' in pages.get(f"/recalls/{new}").text

@@ -74,7 +74,7 @@ def test_what_waits_is_stopped_or_lost_is_there_with_reason_and_end(services, in
     text = Pages(services).get("/").text
     assert "All quiet." not in text
     assert tile(text, "Queued").startswith("2")
-    assert tile(text, "Dead") == "1 by a refusal of wolkvox"
+    assert tile(text, "Dead") == "1 rejected by wolkvox or failed repeatedly"
     assert tile(text, "Queues held") == "2 1 stopped, 1 paused"
     (row,) = re.findall(r"<tr>\s*<th scope=\"row\" data-name=\"What\">(.*?)</tr>", text, re.DOTALL)
     assert re.search(r">(\w+)</a>", row)[1] == "bogota"
@@ -121,7 +121,7 @@ def test_a_store_that_fills_up_is_seen(services, store):
 
 def test_the_plot_is_empty_and_sound_before_anything_was_counted(services):
     text = Pages(services).get("/").text
-    assert "Webhooks taken: 0, calls to wolkvox: 0, webhooks refused: 0 in the last hour." in text
+    assert "Webhooks accepted: 0, calls to wolkvox: 0, webhooks rejected: 0 in the last hour." in text
 
 
 def test_no_number_of_a_customer_is_on_these_pages(services, installation):

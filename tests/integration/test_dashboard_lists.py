@@ -52,7 +52,7 @@ def test_ticked_recalls_are_cancelled_and_others_stay(installation):
     answer = pages.post("/recalls/chosen", {"kind": "cancel", "chosen": chosen, "account": "bogota"})
     assert answer.request.full_path == "/recalls?account=bogota"
     assert "2 recalls were cancelled." in answer.text
-    assert "2 were left alone" in answer.text
+    assert "2 were not changed" in answer.text
     states = [installation.state(recall) for recall in recalls]
     assert states == [State.CANCELLED, State.CANCELLED, State.QUEUED, State.QUEUED]
     assert audited(installation) == [("cancel", tuple(recalls[:2]))]

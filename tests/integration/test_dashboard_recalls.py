@@ -208,7 +208,7 @@ def test_superseded_and_superseding_lead_to_each_other(installation):
 
 def test_retry_and_cancel_do_it_and_say_so(installation):
     recall = installation.dead()
-    assert "Queued again." in installation.pages.post(f"/recalls/{recall}/retry").text
+    assert "The recall is queued again." in installation.pages.post(f"/recalls/{recall}/retry").text
     assert installation.services.recalls.records.get(recall).reason == "retried by ana"
     assert "Cancelled; the recall" in installation.pages.post(f"/recalls/{recall}/cancel").text
     assert installation.services.recalls.records.get(recall).state is State.CANCELLED
@@ -425,5 +425,5 @@ def test_the_answers_of_the_first_and_the_latest_attempts_stay_with_the_recall(i
 def test_an_account_links_the_latest_refusal_of_wolkvox(installation):
     recall = installation.dead()
     text = installation.get("/accounts/bogota")
-    assert re.search(rf'Latest refusal by wolkvox: <a href="/recalls/{recall}"><q>.* is no good', text)
+    assert re.search(rf'Latest rejection by wolkvox: <a href="/recalls/{recall}"><q>.* is no good', text)
     assert NUMBER not in text

@@ -54,7 +54,7 @@ def test_each_source_shows_whether_it_is_heard(services):
     assert text.index("hubspot") < text.index("salesforce") < text.index("forms"), (
         "who needs a look comes first"
     )
-    assert "every delivery is refused" in text
+    assert "every delivery is rejected" in text
     assert "waiting for the first event" in text
     assert " receiving " in text
 
@@ -65,7 +65,7 @@ def test_a_source_that_waits_goes_live_when_its_first_event_comes(services):
     count_delivery(services, "forms", "admitted")
     text = text_of(pages.get("/sources/forms"))
     assert "Waiting for the first event" not in text
-    assert "1 taken" not in text or "receiving" in text
+    assert "Accepted 1" not in text or "receiving" in text
     assert 'id="receiving"' in pages.get("/sources/forms").text, "it is asked for again while it is seen"
 
 
@@ -73,7 +73,7 @@ def test_refusals_are_counted_and_lead_to_their_reasons(services):
     for _ in range(3):
         count_delivery(services, "hubspot", "not verified")
     page = Pages(services).get("/sources/hubspot")
-    assert "3 deliveries were refused and none taken since" in text_of(page)
+    assert "3 deliveries were rejected, and none was accepted, since" in text_of(page)
     assert "/deliveries?source=hubspot&amp;result=refused" in page.text
 
 
@@ -400,7 +400,9 @@ def test_an_operator_tries_a_channel_and_it_is_noted(tmp_path, store):
         channel = f'[alerts.channels.chat]\nkind = "slack"\nurl = "{receiver.url}"\n'
         services = make_services(tmp_path, store, TEXT + SITE + channel)
         assert "secretpart" not in Pages(services).get("/alerts").text
-        assert "Sent to chat. Has it arrived?" in text_of(Pages(services).post("/alerts/chat/test"))
+        assert "Sent to chat. Check that the message has arrived." in text_of(
+            Pages(services).post("/alerts/chat/test")
+        )
         receiver.answers = [500]
         assert "The test message to chat was not sent: the receiver responded with status 500" in text_of(
             Pages(services).post("/alerts/chat/test")

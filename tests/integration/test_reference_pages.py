@@ -332,7 +332,7 @@ def test_every_message_of_troubleshooting_is_one_of_the_code():
 
 
 def test_every_reason_for_a_refusal_is_explained():
-    text = section(TROUBLESHOOTING, "## Refused deliveries")
+    text = section(TROUBLESHOOTING, "## Rejected deliveries")
     told = [message.split("…")[0].strip() for message in first_column(text)]
     assert all(told)
     for words in reason_labels.WORDS.values():

@@ -192,7 +192,7 @@ _OF_EVENTS: Final[Sequence[str]] = (
     _("missing, because this source has no route"),
     _("too slow, or needs too much memory"),
     _("simpler templates"),
-    _("a table [[routes]] with the name of this source"),
+    _("Add a table [[routes]] with source = this source's name"),
     _("an account that this route may not use"),
     _("one of its accounts (%(names)s)"),
     _("a record that the lookup can read"),
@@ -241,8 +241,8 @@ _OF_NUMBERS: Final[Sequence[str]] = (
     _("a number that does not exist in the numbering plan of %(country)s"),
     _("a number of %(country)s, a country that the account does not dial"),
     _(
-        "a number of the account's country; to dial others, add them to `countries` and use {e164} in "
-        "dial_format"
+        "a number of the account's country; to dial numbers of other countries, add the countries "
+        "to `countries` and write {e164} in dial_format"
     ),
     _("a number of a service, such as a pager, a personal number or voicemail"),
     _("a premium-rate number, which costs the caller extra"),
@@ -266,7 +266,7 @@ _OF_ACTORS_AND_FILES: Final[Sequence[str]] = (
 
 VERDICTS: Final[Mapping[str, str]] = {
     "accepted": _("accepted"),
-    "refused": _("refused by wolkvox"),
+    "refused": _("rejected by wolkvox"),
     "wait": _("must wait"),
     "concurrency": _("token in use elsewhere"),
     "quota": _("calls of the day used up"),

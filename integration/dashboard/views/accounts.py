@@ -231,7 +231,7 @@ def _resumed(first: FirstPush) -> tuple[str, FlashKind]:
             return _("Resumed. The first recall was sent, and wolkvox accepted it."), "done"
         case "refused":
             return _(
-                "Resumed. The first recall was sent, and wolkvox refused it; see its answer below."
+                "Resumed. The first recall was sent, and wolkvox rejected it; see its answer below."
             ), "note"
         case "nothing queued":
             return _("Resumed. No recall is queued."), "done"

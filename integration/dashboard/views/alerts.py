@@ -91,7 +91,7 @@ def try_channel(services: Services, name: str) -> ResponseReturnValue:
         text = _("The test message to %(channel)s was not sent: %(why)s", channel=name, why=str(error))
         flash_message(text, "refused")
     else:
-        flash_message(_("Sent to %(channel)s. Has it arrived?", channel=name))
+        flash_message(_("Sent to %(channel)s. Check that the message has arrived.", channel=name))
     return back_to(url_for("dashboard.alerts"))
 
 

@@ -31,7 +31,7 @@ ACTS: Final = {
     "try a route": _l("try a route"),
     "retry": _l("retry"),
     "cancel": _l("cancel"),
-    "ask again": _l("ask again"),
+    "ask again": _l("request again"),
     "send again": _l("send again"),
     "begin retry": _l("begin retry"),
     "begin cancel": _l("begin cancel"),

@@ -48,7 +48,7 @@ RESULTS: Final = (
     ("cancelled", _l("cancelled a recall")),
     ("ignored", _l("ignored")),
     ("again", _l("sent again")),
-    ("refused", _l("refused")),
+    ("refused", _l("rejected")),
 )
 MOST_EVENTS: Final = 100
 MOST_DIGITS: Final = 6  # of the number of an event
@@ -356,7 +356,7 @@ def recall_address(recall_id: str) -> str:
 def _result_labels(arrival: LoggedDelivery) -> list[tuple[str, str]]:
     """Return the results of a delivery as pairs of label and tone (a CSS class, or "")."""
     if arrival.rejection is not None:
-        return [(_("refused"), "bad")]
+        return [(_("rejected"), "bad")]
     recalls, parked, pending, cancelled, too_late, ignored = (
         arrival.counts.get(name, 0)
         for name in ("recalls", "parked", "pending", "cancelled", "too_late", "ignored")

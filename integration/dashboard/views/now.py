@@ -100,9 +100,9 @@ def _rates(minutes: Sequence[Minute], services: Services) -> dict[str, Any]:
 
 
 def _plot(taken: Sequence[int], refused: Sequence[int], pushed: Sequence[int]) -> Plot:
-    series = [PlotSeries(_("Webhooks taken"), taken), PlotSeries(_("Calls to wolkvox"), pushed, "second")]
+    series = [PlotSeries(_("Webhooks accepted"), taken), PlotSeries(_("Calls to wolkvox"), pushed, "second")]
     if any(refused):
-        series.append(PlotSeries(_("Webhooks refused"), refused, "third"))
+        series.append(PlotSeries(_("Webhooks rejected"), refused, "third"))
     return plot(*series)
 
 

@@ -164,7 +164,7 @@ def dismiss_parked(services: Services) -> ResponseReturnValue:
     reason = "".join(sign for sign in reason if sign.isprintable())[:LONGEST_REASON]
     group = request.form.get("group", "")
     if not reason or not group:
-        flash_message(_("Nothing was dismissed: a reason is required."), "refused")
+        flash_message(_("Nothing was dismissed, because the reason is missing. Enter a reason."), "refused")
         return back_to(url_for("dashboard.parked"))
     number = services.parked.dismiss(group, who=person().name, reason=reason)
     note(services, "dismiss parked", group)

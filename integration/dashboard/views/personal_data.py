@@ -114,7 +114,7 @@ def _person(services: Services) -> PersonMatcher | None:
     """Return the matcher for the person in the form. If the form is invalid, flash why; return None."""
     person_fields = _filled_fields()
     if len(person_fields) != 1:
-        flash_message(_("Enter either a customer or a telephone number."), "refused")
+        flash_message(_("Enter either a customer id or a telephone number."), "refused")
         return None
     if "customer" in person_fields:
         return PersonMatcher(customer=person_fields["customer"])

@@ -190,7 +190,7 @@ def retry_recall(services: Services, recall_id: str) -> ResponseReturnValue:
     """Queue a dead or expired recall again. Raise NotFoundError, ConflictError."""
     services.recalls.retry(recall_id, f"retried by {person().name}", datetime.now(UTC))
     note(services, "retry", recall_id)
-    flash_message(_("Queued again."))
+    flash_message(_("The recall is queued again."))
     return back_to(url_for("dashboard.recall", recall_id=recall_id))
 
 
@@ -229,7 +229,7 @@ def ask_again(services: Services, recall_id: str) -> ResponseReturnValue:
         )
         return back_to(url_for("dashboard.recall", recall_id=recall_id))
     note(services, "ask again", recall_id, new)
-    flash_message(_("Asked for again. This is the new recall."))
+    flash_message(_("Requested again. This is the new recall."))
     return back_to(url_for("dashboard.recall", recall_id=new))
 
 

@@ -286,15 +286,15 @@ def _say_chosen(kind: str, done: int, skipped: int) -> None:
         flash_message(ngettext("%(num)d recall was cancelled.", "%(num)d recalls were cancelled.", done))
     if skipped and kind == "retry":
         words = ngettext(
-            "%(num)d was left alone: only the newest can be retried, if it is dead or expired.",
-            "%(num)d were left alone: only the newest can be retried, if it is dead or expired.",
+            "%(num)d was not changed: only the newest can be retried, if it is dead or expired.",
+            "%(num)d were not changed: only the newest can be retried, if it is dead or expired.",
             skipped,
         )
         flash_message(words, "note")
     if skipped and kind == "cancel":
         words = ngettext(
-            "%(num)d was left alone: only a queued recall can be cancelled.",
-            "%(num)d were left alone: only a queued recall can be cancelled.",
+            "%(num)d was not changed: only a queued recall can be cancelled.",
+            "%(num)d were not changed: only a queued recall can be cancelled.",
             skipped,
         )
         flash_message(words, "note")

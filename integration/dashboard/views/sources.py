@@ -165,8 +165,8 @@ def _state(activity: SourceActivity) -> str:
 
 def _plot(day: Sequence[HourlyDeliveries]) -> Plot:
     return plot(
-        PlotSeries(_("taken"), [hour.taken for hour in day], "first"),
-        PlotSeries(_("refused"), [hour.refused for hour in day], "second"),
+        PlotSeries(_("Accepted"), [hour.taken for hour in day], "first"),
+        PlotSeries(_("Rejected"), [hour.refused for hour in day], "second"),
     )
 
 

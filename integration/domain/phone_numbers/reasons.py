@@ -89,8 +89,8 @@ def foreign(country: str) -> Reason:
     """Return the reason for a number of a country that the account does not dial."""
     return Reason(
         f"a number of {country}, a country that the account does not dial",
-        "a number of the account's country; to dial others, add them to `countries` and use {e164} in "
-        "dial_format",
+        "a number of the account's country; to dial numbers of other countries, add the countries "
+        "to `countries` and write {e164} in dial_format",
     )
 
 

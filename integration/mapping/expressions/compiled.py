@@ -156,8 +156,8 @@ def _guarded(
         # The messages of these errors quote values, so only the type is reported.
         raise UnmappableError(
             field,
-            f"an expression that failed ({type(error).__name__}), because its values have different types",
-            "values of one type",
+            f"an expression that failed ({type(error).__name__})",
+            "values that its filters and operators accept",
         ) from None
 
 
@@ -169,7 +169,7 @@ class _CompileFaults:
 
     def __init__(self, source: str) -> None:
         if not source.strip():
-            raise TemplateFaultError("empty", "a template that is not empty")
+            raise TemplateFaultError("no content", "a template that is not empty")
         if len(source) > MAX_SOURCE:
             raise TemplateFaultError(f"{len(source)} characters", f"at most {MAX_SOURCE} characters")
 
