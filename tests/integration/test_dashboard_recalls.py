@@ -132,7 +132,7 @@ def test_the_whole_story_is_on_one_page_without_saying_who_it_is(installation):
         *(
             "dead",
             "wolkvox rejected the callback; its answer gives the reason",
-            "Attempt 1: refused",
+            "Attempt 1: rejected",
             "HTTP 400",
             "standard-webhooks",
         ),
@@ -237,7 +237,7 @@ def test_a_recall_whose_delivery_is_not_kept_is_shown_all_the_same(installation,
     store.delete(*store.scan_iter("{ringback}:delivery:*"))
     text = installation.get(f"/recalls/{recall}")
     assert "not kept any more" in text
-    assert "Attempt 1: refused" in text
+    assert "Attempt 1: rejected" in text
 
 
 HOSTILE = {
