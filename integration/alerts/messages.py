@@ -39,8 +39,11 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
             "The queue is {state}. Waiting recalls: {queued}. {reason}",
         ),
         "dead-letters": (
-            "Account {subject}: dead recalls: {dead}",
-            "wolkvox refused them; ringback show has the reasons. Fix the cause, then retry or cancel them.",
+            "Dead recalls of account {subject}: {dead}",
+            (
+                "wolkvox refused them; ringback show has the reasons. Fix the cause, then run: "
+                "ringback retry --dead --account {subject}"
+            ),
         ),
         "quota-used": (
             "Account {subject}: {percent} % of the daily calls are used",
@@ -64,7 +67,7 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         ),
         "no-worker": (
             "No worker is running",
-            "Waiting recalls: {queued}. Start a worker. Its log says why the previous one ended.",
+            "Waiting recalls: {queued}. Start one. The log of the previous worker says why it ended.",
         ),
         "due-lag": (
             "Queues wait for a free worker",
@@ -75,7 +78,7 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
             "It removes entries that are in use: {removed}. Restore the file, or run: ringback config accept",
         ),
         "parked-events": (
-            "Source {subject}: parked events: {parked}",
+            "Parked events of source {subject}: {parked}",
             "They could not be mapped. Correct the route in ringback.toml, then run: ringback remap",
         ),
         "workers-stalled": (
@@ -102,8 +105,11 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
             "Estado de la cola: «{state}». Rellamadas en espera: {queued}. {reason}",
         ),
         "dead-letters": (
-            "Cuenta {subject}: rellamadas fallidas: {dead}",
-            "wolkvox las rechazó; ringback show da los motivos. Corrija la causa; reinténtelas o cancélelas.",
+            "Rellamadas fallidas de la cuenta {subject}: {dead}",
+            (
+                "wolkvox las rechazó; ringback show da los motivos. Corrija la causa y ejecute: "
+                "ringback retry --dead --account {subject}"
+            ),
         ),
         "quota-used": (
             "Cuenta {subject}: se usó el {percent} % de las llamadas diarias",
@@ -138,7 +144,7 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
             "Elimina elementos en uso: {removed}. Restaure el archivo o ejecute: ringback config accept",
         ),
         "parked-events": (
-            "Origen {subject}: eventos por corregir: {parked}",
+            "Eventos por corregir del origen {subject}: {parked}",
             "No se pudieron procesar. Corrija la ruta en ringback.toml y ejecute: ringback remap",
         ),
         "workers-stalled": (

@@ -157,7 +157,7 @@ class RecallsQuery(RequestModel):
     recall_until: Moment | None = Field(default=None, description=_UNTIL_WORDS)
     limit: Limit = DEFAULT_ITEMS
     cursor: Annotated[str, Field(pattern=CURSOR)] | None = Field(
-        default=None, description="the `next` of the page before"
+        default=None, description="the `next` of the previous page"
     )
 
 
@@ -293,7 +293,7 @@ class ParkedQuery(RequestModel):
     )
     limit: Limit = DEFAULT_ITEMS
     cursor: Annotated[str, Field(pattern=PARKED_CURSOR)] | None = Field(
-        default=None, description="the `next` of the page before"
+        default=None, description="the `next` of the previous page"
     )
 
 
@@ -350,7 +350,7 @@ class RemapRequestBody(RequestModel):
         default=None, description="the name of a route, 1 to 200 characters"
     )
     cursor: Annotated[str, Field(pattern=PARKED_CURSOR)] | None = Field(
-        default=None, description="`next` of the request before, which ended early"
+        default=None, description="the `next` of the previous request, which ended early"
     )
 
 

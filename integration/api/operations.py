@@ -65,14 +65,14 @@ class Operation:
 ERROR_WORDS = {
     400: "The body cannot be parsed; `detail` says why.",
     401: "The API key is missing or unknown.",
-    403: "The key has no access to the account.",
+    403: "The key has no access to the account, or the operation needs a key for all accounts.",
     404: "The resource does not exist, or the key has no access to it.",
     409: "The request conflicts with the current state.",
     413: "The body is larger than 1 MiB.",
     415: "The content type is not supported.",
     422: "A field, parameter or header is invalid; `errors` lists each.",
     429: "The key exceeded its requests per minute, or too much work is waiting.",
-    503: "The store is unreachable or full. The request can be repeated safely.",
+    503: "The store is unreachable or full. Repeat the request, with the same Idempotency-Key if it has one.",
 }
 ERROR_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 HEADERS: Schema = {

@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 
 @click.command(cls=AsWritten)
 @click.option(
-    "--online", is_flag=True, help="Also call wolkvox once per token; this counts towards the daily limit."
+    "--online",
+    is_flag=True,
+    help="Also call wolkvox once per token, which counts towards the daily limit, and test each lookup once.",
 )
 @config_option
 @json_option

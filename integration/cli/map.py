@@ -76,7 +76,8 @@ _TYPES_BY_NAME = {
 @click.option(
     "--at",
     metavar="TIME",
-    help="Evaluate at this time (ISO 8601 with zone). Default: now. Signatures expire after 5 minutes.",
+    help="Evaluate at this time (ISO 8601 with zone). Default: now. Signatures with a timestamp expire, by "
+    "default after 5 minutes.",
 )
 @config_option
 @json_option

@@ -156,7 +156,11 @@ def _row(recall: Recall, *, reveal: bool) -> Sequence[object]:
 
 @click.command(cls=AsWritten)
 @click.argument("recall_id", metavar="ID")
-@click.option("--reveal", is_flag=True, help="Show telephone numbers in full, also in wolkvox's messages.")
+@click.option(
+    "--reveal",
+    is_flag=True,
+    help="Show telephone number and customer id in full, also in wolkvox's messages.",
+)
 @config_option
 @json_option
 @pass_cli_context

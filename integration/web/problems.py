@@ -43,7 +43,7 @@ _DETAILS = {
     400: "the request cannot be parsed",
     404: NOTHING_HERE,
     405: "the method is not allowed at this address. The header Allow lists the allowed ones.",
-    413: f"the body is larger than {MAX_BODY_BYTES} bytes, the limit",
+    413: f"the body is larger than the limit of {MAX_BODY_BYTES} bytes",
     415: "the content type is not supported at this address",
     500: OUR_FAULT,
 }
@@ -135,7 +135,8 @@ def _of_http(error: HTTPException) -> Response:
 def _of_store_away(error: StoreAwayError) -> Response:
     return problem(
         503,
-        detail="the store cannot be reached or is full. Send the request again; it is not processed twice.",
+        detail="the store cannot be reached or is full. Send the request again, with the same "
+        "Idempotency-Key if it has one.",
         headers={"Retry-After": str(error.retry_after_seconds)},
     )
 
@@ -161,7 +162,7 @@ _ANSWERS: dict[type[Exception], Callable[[Any], Response]] = {
     StoreAwayError: _of_store_away,
     ConflictError: _of_conflict,
     TooMuchWorkError: _of_work(
-        429, "too many previews, remaps or searches are waiting. Send the request again later."
+        429, "too many previews, remaps or searches are waiting. Send the request again in a few seconds."
     ),
     ForkServerFailedError: _of_work(503, "the process that runs this task failed. Send the request again."),
     ClientLeftError: lambda _error: problem(503, detail="the client closed the connection"),

@@ -111,7 +111,9 @@ def require_near(moment: datetime, now: datetime, tolerance: timedelta) -> None:
 def _since_epoch(timestamp: str, unit: timedelta) -> datetime:
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= _LONGEST_TIMESTAMP):
         raise NotVerifiedError(
-            "timestamp", f"the timestamp is not a whole number of at most {_LONGEST_TIMESTAMP} digits"
+            "timestamp",
+            f"the timestamp is neither a whole number of at most {_LONGEST_TIMESTAMP} digits nor a time in "
+            "ISO 8601 with an offset",
         )
     try:
         return _EPOCH + int(timestamp) * unit

@@ -76,7 +76,9 @@ def test_an_account_has_one_row_with_all_its_problems(installation):
     installation.stop()
     rows = installation.rows()
     assert list(rows) == ["account:bogota"]
-    assert rows["account:bogota"].index("is stopped") < rows["account:bogota"].index("dead recalls: 1")
+    assert rows["account:bogota"].index("is stopped") < rows["account:bogota"].index(
+        "Dead recalls of account bogota: 1"
+    )
     assert "Fix the cause, then run: ringback resume bogota" in rows["account:bogota"]
     assert 'href="/recalls?state=dead&amp;account=bogota"' in installation.pages.get("/attention").text
 
@@ -99,7 +101,7 @@ def test_parked_events_and_missing_workers_have_rows(installation):
     rows = installation.rows()
     assert list(rows) == ["installation", "source:forms"]
     assert "No worker is running" in rows["installation"]
-    assert "parked events: 1" in rows["source:forms"]
+    assert "Parked events of source forms: 1" in rows["source:forms"]
 
 
 def test_the_title_of_every_tab_counts_open_rows(installation):

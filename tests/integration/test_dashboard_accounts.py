@@ -79,7 +79,7 @@ def test_what_waits_is_stopped_or_lost_is_there_with_reason_and_end(services, in
     (row,) = re.findall(r"<tr>\s*<th scope=\"row\" data-name=\"What\">(.*?)</tr>", text, re.DOTALL)
     assert re.search(r">(\w+)</a>", row)[1] == "bogota"
     assert "the token is refused" in row
-    assert "dead recalls: 1" in row
+    assert "Dead recalls of account bogota: 1" in row
 
 
 def test_a_stopped_queue_that_is_overdue_has_dates_at_risk(services, installation):

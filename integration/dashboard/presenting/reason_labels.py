@@ -181,8 +181,8 @@ WORDS: Final[Mapping[str, ReasonText]] = {
 
 # Labels of changes of a body, by the names in `integration.webhooks.diagnosis.bodies`.
 ALTERED: Final[Mapping[str, LazyString]] = {
-    "white space at its ends": _l("white space at its ends"),
-    "line ends": _l("line ends"),
+    "white space at its ends": _l("white space at its beginning or end"),
+    "line ends": _l("line endings"),
     "a byte order mark": _l("a byte order mark"),
     "the character set": _l("the character set"),
     "JSON written anew": _l("the JSON was serialized again"),

@@ -131,7 +131,7 @@ class SampleSet:
         found = self.recalls_of(row.customer or "")
         states = tuple(recall["state"] for recall in found)
         tries = max((len(recall["attempts"]) for recall in found), default=0)
-        row.actual = " + ".join(states) or "not there yet"
+        row.actual = " + ".join(states) or "no recall yet"
         if tries > 1:
             row.actual += f" after {tries} attempts"
         if len(states) >= len(row.states) and set(states) <= ENDED:

@@ -77,7 +77,10 @@ class UserQueue:
             of_user = sum(1 for each in self._places if each.caller.name == caller.name)
             most = MOST_OF_VIEWERS if caller.is_viewer else MOST_OF_ALL
             if of_user >= MOST_OF_A_USER or len(self._places) >= most:
-                raise TooMuchWorkError("too many previews are running or waiting. Try again in some seconds.")
+                raise TooMuchWorkError(
+                    "too many previews, remaps or searches are running or waiting. "
+                    "Try again in a few seconds."
+                )
             self._places.add(place)
         try:
             yield place
