@@ -136,7 +136,12 @@ class LookupRunner:
     def _note(
         self, source: str, settings: str, error: LookupFailedError, wait_seconds: float, *, holds: bool
     ) -> None:
-        log.warning("records cannot be read now", source=source, kind=error.kind, reason=error.reason)
+        log.warning(
+            "records could not be read; the lookup is repeated",
+            source=source,
+            kind=error.kind,
+            reason=error.reason,
+        )
         self._services.lookup_status.failed(
             source, settings, error.kind, error.reason, wait_seconds=wait_seconds, holds=holds
         )

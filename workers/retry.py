@@ -238,7 +238,8 @@ def _after_refusal(case: _Situation) -> tuple[Decision, QueueHistory]:
     times = case.queue.same_words + 1 if digest == case.queue.words else 1
     if times >= SAME_WORDS_LIMIT:
         reason = (
-            f"{times} refusals in a row with the same text: fix the cause in the last answer, then resume"
+            f"wolkvox refused {times} recalls in a row with the same text: fix the cause that the last "
+            "answer names, then resume the account"
         )
         return StopQueue(reason=reason, recall_dead=True, quiet=verdict.quiet), QueueHistory()
     return Refuse(reason=verdict.reason, quiet=verdict.quiet), QueueHistory(words=digest, same_words=times)
@@ -286,7 +287,7 @@ def _fault(case: _Situation) -> tuple[Decision, QueueHistory]:
         return retry, queue
     if recall.rounds < ROUNDS_LIMIT:
         return SetAside(seconds=seconds, reason=verdict.reason, quiet=verdict.quiet), queue
-    reason = f"it failed repeatedly while other recalls passed; last fault: {verdict.reason}"
+    reason = f"the recall failed repeatedly while other recalls passed; last fault: {verdict.reason}"
     return Refuse(reason=reason, seconds=seconds, quiet=verdict.quiet), queue
 
 

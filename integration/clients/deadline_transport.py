@@ -466,7 +466,7 @@ def _connect_error(step: str, error: OSError) -> httpx.TransportError:
     elif isinstance(error, ssl.SSLError):
         why = f"the handshake failed ({error.reason or 'unknown'})"
     else:
-        why = os.strerror(error.errno) if error.errno else "failed"
+        why = os.strerror(error.errno) if error.errno else "the connection failed for an unknown reason"
     return httpx.ConnectError(f"{step}: {why}")
 
 

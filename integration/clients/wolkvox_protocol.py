@@ -233,7 +233,7 @@ _NEVER_AGAINST_RECALL = frozenset({403, 429})
 _BY_HUNDREDS: dict[int, _Meaning] = {
     2: _Meaning(
         VerdictKind.UNKNOWN,
-        "wolkvox answered with a success other than the documented code 202",
+        "wolkvox answered with a success code other than the documented 202",
         counts_against_recall=True,
     ),
     3: _Meaning(

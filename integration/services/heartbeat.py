@@ -98,7 +98,7 @@ class Heartbeat:
     def _report(self, change: HealthChange, reporter: Reporter) -> None:
         if change.stalled:
             reason = (
-                "its sweep drains the queues seconds later; check BROKER_URL, and restart the worker if this "
+                "the sweep drains the queues seconds later; check BROKER_URL, and restart the worker if this "
                 "continues"
             )
             log.error("this worker takes no wake-ups", seconds=round(change.seconds), reason=reason)

@@ -88,7 +88,7 @@ class WakeUpPublisher:
                 self._count("published")
             except Exception as error:  # noqa: BLE001  (any error of the broker's client)
                 log.warning(
-                    "wake-up not published; the workers' sweep finds the queue within seconds",
+                    "wake-up not published; the workers' sweep finds its work within seconds",
                     task=task,
                     error=type(error).__name__,
                 )

@@ -69,7 +69,12 @@ class AuditLog:
             for start in range(0, len(about), _IDS_AN_ENTRY):
                 self.note(who, what, about[start : start + _IDS_AN_ENTRY], address=address)
         except StoreAwayError as error:
-            log.error("the audit log could not be written", who=who, what=what, reason=str(error))
+            log.error(
+                "the action was carried out, but the audit log could not be written",
+                who=who,
+                what=what,
+                reason=str(error),
+            )
 
     def page(
         self, *, limit: int = 50, cursor: str | None = None, who: str = "", what: str = ""

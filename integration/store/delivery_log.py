@@ -161,7 +161,8 @@ class DeliveryLog:
         found = self.many([delivery_id])
         if not found:
             raise NotFoundError(
-                "no such delivery: its id is wrong, or its body was deleted after raw_retention_days"
+                "no such delivery: its id is wrong, or its body was not kept, "
+                "or was deleted after raw_retention_days"
             )
         return found[0]
 

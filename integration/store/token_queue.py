@@ -36,7 +36,7 @@ TEST_CALL = "a test call"
 """Placeholder for the recall in flight during a test call. TEST_CALL in lua/keys.lua is the same."""
 QUIET = "quiet time: wolkvox may still be working on a call"
 HELD = "the store lost data, so calls that it has no record of may be running"
-UNTAKEN = "due, but no worker has taken it: check that workers are running"
+UNTAKEN = "due, but no worker has taken it: check that workers are running and not all busy"
 UNTAKEN_MS = 60_000
 """How long a wake-up may wait until it counts as untaken, because all worker threads may be busy."""
 UNTAKEN_PUBLICATIONS = 4

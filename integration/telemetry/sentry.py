@@ -331,7 +331,10 @@ class SentryReporter:
 
     def consumers_stalled(self, worker: str, seconds: float) -> None:
         """Report a worker (`host:pid`) that has taken no published wake-up for `seconds`."""
-        reason = f"none taken for {seconds:.0f} s; the sweep drains the queues instead"
+        reason = (
+            f"none taken for {seconds:.0f} s; the sweep drains the queues instead; check BROKER_URL, and "
+            "restart the worker if this continues"
+        )
         self._report(f"worker takes no wake-ups: {worker}", ("worker-stalled",), {}, reason)
 
     def consumers_recovered(self, worker: str, seconds: float) -> None:
@@ -342,7 +345,7 @@ class SentryReporter:
     def store_lost(self, loss: StoreLoss) -> None:
         """Report a loss of data in the store."""
         lacks = "" if loss.missing is None else f"at least {loss.missing} changes are missing; "
-        reason = f"{lacks}all queues wait for a quiet time; recalls acknowledged since then may be missing"
+        reason = f"{lacks}each queue waits for the length of its lease; acknowledged recalls may be missing"
         self._report(f"the store {loss.how}", ("store-lost", loss.how), {}, reason)
 
     def _report(

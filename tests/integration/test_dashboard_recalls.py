@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from types import SimpleNamespace
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -376,7 +377,9 @@ def test_the_calendar_counts_by_hour_and_campaign_and_leads_to_the_recalls(insta
 
 
 def test_past_due_and_out_of_hours_are_marked(tmp_path, store):
-    hours = 'calling_hours = { every_day = ["00:00-00:01"] }'
+    closed_at = (NOW + timedelta(hours=2)).astimezone(ZoneInfo("America/Bogota"))
+    opens = (closed_at.hour + 12) % 24
+    hours = f'calling_hours = {{ every_day = ["{opens:02}:00-{opens:02}:01"] }}'
     installation = RecallPages(
         make_services(tmp_path, store, two_accounts(more="min_lead_minutes = 0") + ROUTE)
     )

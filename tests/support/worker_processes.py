@@ -91,4 +91,8 @@ class WorkerProcesses(Installation):
 
     def reports(self):
         lines = [line for log in self.logs for line in log.read_text("utf-8", "replace").splitlines()]
-        return [line for line in lines if "the store lost data; all queues wait" in line]
+        return [
+            line
+            for line in lines
+            if "the store lost data; each queue waits for the length of its lease" in line
+        ]

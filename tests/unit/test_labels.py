@@ -72,7 +72,7 @@ SAID = sorted(
 
 def test_the_places_where_reasons_are_said_are_found():
     assert len(SAID) > 25
-    assert "workers died while pushing it, and others passed" in SAID
+    assert "workers died while pushing the recall, and others passed" in SAID
     assert "the date was in the past, and the account has late = drop" in SAID
 
 
@@ -84,7 +84,9 @@ def test_every_reason_is_said_in_spanish(spanish, text):
 
 def test_what_a_reason_tells_is_kept(spanish):
     assert label_for("a newer request: rc_00000001a1b2") == "un pedido más nuevo: rc_00000001a1b2"
-    said = label_for("it failed repeatedly while other recalls passed; last fault: TLS: no answer in time")
+    said = label_for(
+        "the recall failed repeatedly while other recalls passed; last fault: TLS: no answer in time"
+    )
     assert said.endswith("último error: TLS: no hubo respuesta a tiempo")
     assert label_for("retried by ana, with others") == "reintentada por ana, junto con otras"
 

@@ -32,7 +32,7 @@ _OF_CALLS: Final[Sequence[str]] = (
     _("wolkvox rejects calls for now (403), for example during maintenance"),
     _("wolkvox timed out before it had the whole request (408)"),
     _("wolkvox reports too many requests (429)"),
-    _("wolkvox answered with a success other than the documented code 202"),
+    _("wolkvox answered with a success code other than the documented 202"),
     _("wolkvox answered with a redirect, which is not followed: check the account's server"),
     _("wolkvox rejected the callback; its answer gives the reason"),
     _("wolkvox reports a server error (5xx)"),
@@ -57,15 +57,18 @@ _OF_CALLS: Final[Sequence[str]] = (
 
 # From workers/retry.py, workers/drain.py, store/token_queue.py, services/accounts.py and the Lua scripts.
 _OF_QUEUES: Final[Sequence[str]] = (
-    _("%(number)s refusals in a row with the same text: fix the cause in the last answer, then resume"),
-    _("it failed repeatedly while other recalls passed; last fault: %(words)s"),
-    _("workers died while pushing it, and others passed"),
+    _(
+        "wolkvox refused %(number)s recalls in a row with the same text: fix the cause that the last answer "
+        "names, then resume the account"
+    ),
+    _("the recall failed repeatedly while other recalls passed; last fault: %(words)s"),
+    _("workers died while pushing the recall, and others passed"),
     _("this worker has not loaded the account's configuration yet"),
     _("no time was left to send the request"),
     _("dry-run: the call was not sent to wolkvox"),
     _("the daily limit is used up"),
     _("quiet time: wolkvox may still be working on a call"),
-    _("due, but no worker has taken it: check that workers are running"),
+    _("due, but no worker has taken it: check that workers are running and not all busy"),
     _("a recall is being pushed"),
     _("a test call is being made"),
     _(

@@ -290,7 +290,7 @@ if is_command('acquire', 'finish', 'sweep', 'begin_test_call', 'bind') then
     else
       redis.call('ZREM', q.recalls, id)
       Queue.set(q, 'first', '')
-      Recall.become(id, 'dead', 'workers died while pushing it, and others passed')
+      Recall.become(id, 'dead', 'workers died while pushing the recall, and others passed')
     end
   end
 

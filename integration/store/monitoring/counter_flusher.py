@@ -95,7 +95,9 @@ class CounterFlusher:
             except StoreAwayError as error:
                 log.debug("the counters were not flushed; they are sent again", reason=str(error))
             except Exception:
-                log.exception("the counters were not flushed because of an error; they are sent again")
+                log.exception(
+                    "the counters were not flushed because of an unexpected error; they are sent again"
+                )
 
     def _nothing_to_do(self) -> bool:
         return not self._unsent and self._counters.empty()
@@ -144,7 +146,7 @@ class CounterFlusher:
             self.flush()
         except StoreAwayError as error:
             log.warning(
-                "the last counts of the process are lost, because the store is away", reason=str(error)
+                "the last counts of the process are lost, because the store is unavailable", reason=str(error)
             )
 
 

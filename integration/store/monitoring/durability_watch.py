@@ -27,7 +27,7 @@ log = structlog.get_logger("ringback.store")
 WRITE_SECONDS: Final = 5.0
 SETTINGS_SECONDS: Final = 45.0
 """With one evaluation of the alerts every 10 s, a change is reported within a minute."""
-_NO_LOG: Final = "appendonly: was switched on, but the server has not written its log yet; wait until it has"
+_NO_LOG: Final = "appendonly was switched on, but the server has not written its log yet; wait until it has"
 _KEPT_MS: Final = 60_000
 _NO_ANSWER: Final = (OSError, RedisError)
 
@@ -109,9 +109,9 @@ class DurabilityWatch:
                     "the settings of the store were not read, because it does not answer", reason=str(error)
                 )
         if self.problem is not None and self.problem != before:
-            log.error("the store is not safe any more; deliveries are rejected", why=self.problem)
+            log.error("the store is unsafe or refuses writes; deliveries are rejected", why=self.problem)
         elif self.problem is None and before is not None:
-            log.warning("the store is safe again")
+            log.warning("the store is safe and accepts writes again")
 
     def _is_due(self) -> bool:
         if self._read_at is None or self._unsafe is not None:

@@ -94,7 +94,10 @@ class StoreEpoch:
             _write(self._path, seen)
         except OSError as error:
             if self._kept is None:
-                log.warning("the store epoch could not be saved; check its file", reason=error.strerror)
+                log.warning(
+                    "the store epoch could not be saved; check that the epoch file is writable",
+                    reason=error.strerror,
+                )
         self._kept = seen
 
     def _read(self, path: Path) -> None:

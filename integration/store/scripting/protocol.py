@@ -83,6 +83,11 @@ class ScriptProtocol:
     def _report(self, text: str, seen: int) -> None:
         how, _, found = text.partition("|")
         loss = EpochLoss(how=how, missing=seen - int(found) if how == "went back" else None)
-        reason = "the store was restored, emptied or exchanged; acknowledged recalls may be missing"
-        log.error("the store lost data; all queues wait", how=how, missing=loss.missing, reason=reason)
+        reason = "the store went back, was emptied or was exchanged; acknowledged recalls may be missing"
+        log.error(
+            "the store lost data; each queue waits for the length of its lease",
+            how=how,
+            missing=loss.missing,
+            reason=reason,
+        )
         self.on_loss(loss)

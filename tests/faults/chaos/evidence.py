@@ -89,7 +89,9 @@ def _call(shown: dict[str, Any]) -> Call:
 
 
 def _losses_in(actor: ManagedProcess) -> int:
-    return actor.log.read_text("utf-8", "replace").count("the store lost data; all queues wait")
+    return actor.log.read_text("utf-8", "replace").count(
+        "the store lost data; each queue waits for the length of its lease"
+    )
 
 
 _PRIVATE = {

@@ -125,9 +125,11 @@ def test_a_store_that_lost_its_history_is_reported_with_what_it_lacks(sentry):
     SentryReporter().store_lost(EpochLoss(how="went back", missing=12))
     SentryReporter().store_lost(EpochLoss(how="was emptied", missing=None))
     back, emptied = sentry.events()
-    assert back["message"].startswith("the store went back: at least 12 changes are missing; all queues wait")
+    assert back["message"].startswith(
+        "the store went back: at least 12 changes are missing; each queue waits"
+    )
     assert (back["level"], back["fingerprint"]) == ("error", ["store-lost", "went back"])
-    assert emptied["message"].startswith("the store was emptied: all queues wait")
+    assert emptied["message"].startswith("the store was emptied: each queue waits")
 
 
 def test_an_alert_is_an_issue_when_it_begins_and_an_information_when_it_is_over(sentry):
