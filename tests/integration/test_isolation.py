@@ -5,9 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 import resource
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -107,9 +108,16 @@ def test_a_fork_server_that_dies_is_replaced(server):
 def test_a_fork_server_that_does_not_answer_is_replaced(server, monkeypatch):
     monkeypatch.setattr(fork_server_process, "GRACE_SECONDS", 0.2)
     pid = run(server, "pid")[1]
-    os.kill(pid, 19)
-    with pytest.raises(ForkServerFailedError, match="TimeoutError"):
-        run(server, "sleep", limits=SHORT)
+    os.kill(pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as threads:
+        working = threads.submit(run, server, "sleep", limits=SHORT)
+        try:
+            with pytest.raises(ForkServerFailedError, match="TimeoutError"):
+                working.result(AT_ONCE_SECONDS)
+        finally:
+            # Without a time limit the thread would wait for the stopped process.
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     assert run(server, "pid")[1] != pid
 
 
