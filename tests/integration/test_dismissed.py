@@ -45,7 +45,7 @@ def test_a_group_is_dismissed_with_a_reason_and_leaves_the_list(services):
 @pytest.mark.parametrize("reason", ["", " \n "])
 def test_nothing_is_dismissed_without_a_reason(services, reason):
     group = park(services)
-    assert "a reason is required" in text_of(
+    assert "the reason is missing" in text_of(
         Pages(services).post("/parked/dismiss", {"group": group, "reason": reason})
     )
     assert services.parked.records.count() == 3
