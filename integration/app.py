@@ -86,7 +86,7 @@ class Web:
         return wanted or self.applications[0]
 
     def count_overload(self, method: str, path: str) -> int:
-        """Return the HTTP status for a request that is rejected because of overload. Count a delivery."""
+        """Count a request rejected because of overload if it is a delivery. Return its HTTP status."""
         return 503 if self.webhooks is None else self.webhooks.count_overload(method, path)
 
     @property

@@ -139,7 +139,7 @@ def _in_time(work: Callable[[], None]) -> None:
     thread.join(SEND_SECONDS)
     if thread.is_alive():
         why = f"the mail server did not respond within {SEND_SECONDS:g} s"
-        raise ChannelError(f"{why}. Check `host` and `port` of the channel.")
+        raise ChannelError(f"{why}. Check `host`, `port` and `security` of the channel.")
     if failed:
         raise failed[0]
 

@@ -1,9 +1,9 @@
-"""Evaluates the alert rules against the figures of the store. Does no I/O.
+"""Evaluates the alert rules against `RuleFacts`. Does no I/O.
 
 A rule matches for a subject: an account, a source or the installation. The key of a match does not depend
 on the order of the rules in the file, so no message is sent twice when the rules are reordered. Matches
-of configured rules, a pending configuration change and an unsafe store send messages. Matches of built-in
-rules are only displayed on the page "Requires attention".
+of configured rules, a pending configuration change and an unsafe store are sent to the channels. Matches
+of built-in rules are only displayed on the page "Requires attention".
 """
 
 from __future__ import annotations

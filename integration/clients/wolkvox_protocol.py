@@ -210,7 +210,7 @@ _BY_TEXT: tuple[tuple[int, str, _Meaning], ...] = (
         "EXCEEDS THE LIMIT OF SIMULTANEOUS REQUESTS PER TOKEN",
         _Meaning(
             VerdictKind.CONCURRENCY,
-            "another program uses the token at the same time: give Ringback a token of its own",
+            "wolkvox reports simultaneous calls with this token: give Ringback a token of its own",
         ),
     ),
 )

@@ -154,7 +154,10 @@ class ConfigWatch:
 
 
 def _usable(reading: ConfigReading) -> Config:
-    """Return the configuration. Raise ConfigError if it has a fault or neither sources nor accounts."""
+    """Return the configuration of a reading. Raise ConfigError if it is invalid or empty.
+
+    A configuration without any source and account is empty.
+    """
     config = reading.outcome()
     if not config.sources and not config.accounts:
         # An empty file, or one that is cut off, is valid TOML.

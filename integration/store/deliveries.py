@@ -365,10 +365,10 @@ class DeliveryStore:
         return _admitted(self._store.call("admit", orjson.dumps(whole), b"", b"{}"))
 
     def ids_from_event(self, sources: Iterable[str], event_id: str) -> tuple[str, ...]:
-        """Return the ids of the recalls, parked events and deliveries that an event led to.
+        """Return the ids recorded for an event: its recall or parked event, or the recalls it cancelled.
 
-        `event_id` is the sender's id of an event of one of `sources`, which is known for `dedup_hours`.
-        Raise StoreAwayError.
+        The id of its delivery is included if the event was the only one in it. `event_id` is the sender's
+        id; it is looked up in each of `sources`. A record expires after `dedup_hours`. Raise StoreAwayError.
         """
         keys = [self._store.key(f"seen:{digest_of(source, 'key', event_id)}") for source in sources]
         texts = self._store.guarded(lambda: self._store.client.mget(keys)) if keys else []

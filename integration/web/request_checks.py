@@ -39,7 +39,7 @@ def fault_of_head(scope: Mapping[str, Any]) -> str | None:
         return "the request has more than one Host header"
     # The server adds an empty Host header if there was none.
     if scope["http_version"] == "1.1" and not any(hosts):
-        return "the request has no Host header"
+        return "the Host header is missing or empty"
     codings = [value.strip().lower() for name, value in scope["headers"] if name == b"transfer-encoding"]
     if codings not in ([], [b"chunked"]):
         return "the Transfer-Encoding is not chunked, or there is more than one"

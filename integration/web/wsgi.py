@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 CLIENT_LEFT: Final = "ringback.client_left"
-"""The key of a `threading.Event` in the environ. It is set when the client closes its connection."""
+"""The environ key of a `threading.Event` that is set when the client closes its connection.
+
+The key is missing if the connection is not watched.
+"""
 
 
 @dataclass(frozen=True, slots=True)

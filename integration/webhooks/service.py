@@ -47,7 +47,7 @@ TITLES = {
     400: "The body cannot be read",
     401: "Not verified",
     413: "The body is larger than 1 MiB",
-    415: "This content type is not supported",
+    415: "The content type or encoding is not supported",
     429: "Too many deliveries",
     503: "Not stored: please send it again",
 }

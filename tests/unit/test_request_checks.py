@@ -23,8 +23,8 @@ def head(*headers, http_version="1.1", method="POST", path=b"/hooks/forms", quer
 @pytest.mark.parametrize(
     ("scope", "words"),
     [
-        (head(), "no Host header"),
-        (head((b"host", b"")), "no Host header"),
+        (head(), "Host header is missing or empty"),
+        (head((b"host", b"")), "Host header is missing or empty"),
         (head(HOST, HOST), "more than one Host header"),
         (head(HOST, (b"host", b"evil.example"), http_version="1.0"), "more than one Host header"),
         (head(HOST, (b"transfer-encoding", b"chunked"), (b"transfer-encoding", b"chunked")), "more than one"),

@@ -28,7 +28,7 @@ _OF_CALLS: Final[Sequence[str]] = (
     _("wolkvox has no such API at this address: check the account's server, then resume the account"),
     _("wolkvox reports missing or invalid parameters: check campaign, customer, telephone and date"),
     _("wolkvox reports that the token's daily limit is reached; calls continue after the reset"),
-    _("another program uses the token at the same time: give Ringback a token of its own"),
+    _("wolkvox reports simultaneous calls with this token: give Ringback a token of its own"),
     _("wolkvox rejects calls for now (403), for example during maintenance"),
     _("wolkvox timed out before it had the whole request (408)"),
     _("wolkvox reports too many requests (429)"),

@@ -122,7 +122,7 @@ def _labels(inputs: Sequence[ActionInput]) -> dict[str, Any]:
     texts = {each.name: _LABELS.get(each.name, (each.name, each.name)) for each in inputs}
     return {
         "actionName": "Schedule a callback",
-        "actionDescription": "Asks wolkvox to call the customer at a date.",
+        "actionDescription": "Asks wolkvox to call the customer at the given time.",
         "actionCardContent": "Schedule a callback",
         "inputFieldLabels": {name: label for name, (label, _) in texts.items()},
         "inputFieldDescriptions": {name: description for name, (_, description) in texts.items()},

@@ -70,7 +70,7 @@ class IsolatedWork:
         self._server = ForkServerProcess(COMMAND)
 
     def start(self) -> None:
-        """Start the fork server in the background, so that it loads its code before the first task."""
+        """Start the fork server in the background unless it runs, so that the first task does not wait."""
         self._server.start()
 
     def stop(self) -> None:
@@ -82,7 +82,7 @@ class IsolatedWork:
     ) -> dict[str, Any]:
         """Return the result of `functions.try_draft`.
 
-        `value` has the keys that the function reads, except `draft`.
+        `value` has the keys delivery, sample, events, now, most and looked_up.
         """
         with self._server.place(caller) as place:
             found: dict[str, Any] = self._run(place, "try", config, {"draft": asdict(draft), **value})
