@@ -84,6 +84,7 @@ class Admission:
         `parked` is True for parked events, False for events of a lookup. Events whose plan is Pending
         again are looked up after `wait_seconds`. Return None if another process has resolved the events.
         """
+        self._durability.require_safe()
         self._binding.bind()
         retention = self.retention(stored.delivery.source)
         admitted = self._deliveries.resolve(

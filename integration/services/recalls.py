@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from integration.services.admission import Admission
     from integration.services.configuration import Configuration
     from integration.services.wakeup import WakeUpPublisher
+    from integration.store.monitoring.durability_watch import DurabilityWatch
     from integration.store.recalls import RecallStore
 
 
@@ -28,23 +29,31 @@ class RecallService:
         configuration: Configuration,
         records: RecallStore,
         admission: Admission,
+        durability: DurabilityWatch,
         wake_ups: WakeUpPublisher,
     ) -> None:
         self.records = records
         self._admission = admission
+        self._durability = durability
         self._configuration = configuration
         self._wake_ups = wake_ups
 
     def cancel(self, recall_id: str, reason: str) -> None:
-        """Cancel a queued recall. Raise NotFoundError, ConflictError, StoreAwayError."""
+        """Cancel a queued recall. Raise NotFoundError, ConflictError, StoreAwayError.
+
+        StoreAwayError is also raised while the store may lose the cancellation.
+        """
+        self._durability.require_safe()
         for wake_up in self.records.cancel(recall_id, reason):
             self._wake_ups.publish(wake_up)
 
     def retry(self, recall_id: str, reason: str, now: datetime) -> None:
         """Queue a dead or expired recall again, as soon as possible if its date has passed.
 
-        Raise NotFoundError, ConflictError, StoreAwayError.
+        Raise NotFoundError, ConflictError, StoreAwayError. StoreAwayError is also raised while the store
+        may lose the retry.
         """
+        self._durability.require_safe()
         recall = self.records.get(recall_id)
         date = retry_date(self._configuration.current.accounts.get(recall.account), recall, now)
         for wake_up in self.records.retry(recall_id, reason, date=date):

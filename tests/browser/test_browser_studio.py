@@ -16,9 +16,9 @@ PHONE_NUMBER = "3001112233"
 def test_why_a_signature_failed_is_read_on_two_pages(someone, system):
     guest = someone("olga")
     guest.go("/deliveries?result=refused")
-    guest.page.get_by_text("s before it arrived").first.wait_for()
-    guest.page.locator("tr", has_text="s before it arrived").first.get_by_role("link").first.click()
-    guest.page.get_by_text("set the clocks").wait_for()
+    guest.page.get_by_text("s before the arrival").first.wait_for()
+    guest.page.locator("tr", has_text="s before the arrival").first.get_by_role("link").first.click()
+    guest.page.get_by_text("synchronize the clocks").wait_for()
     guest.go("/deliveries?result=refused")
     assert (
         f"The sender signed the address {system.url.replace('http:', 'https:')}/hooks/hubspot" in guest.text()

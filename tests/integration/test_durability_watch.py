@@ -10,6 +10,7 @@ from flask import Flask
 
 from integration.alerts.monitor import AlertMonitor
 from integration.domain.errors import StoreAwayError, StoreUnsafeError
+from integration.domain.recall import Filter
 from integration.store.client import Store
 from integration.store.monitoring.durability_watch import SETTINGS_SECONDS, WRITE_SECONDS, DurabilityWatch
 from integration.web.health import health_blueprint
@@ -210,6 +211,21 @@ def test_a_program_that_asks_for_a_recall_is_rejected_too(installation):
     installation.look(SETTINGS_SECONDS)
     with pytest.raises(StoreAwayError, match="appendonly"):
         installation.services.admission.admit_one(None, expired=None, key="", fingerprint="")
+
+
+def test_an_unsafe_store_takes_no_cancellation_retry_or_remap(installation):
+    services = installation.services
+    assert installation.post("m1").status_code == 202
+    (recall,) = services.recalls.records.page(Filter(), limit=10)[0]
+    installation.admin.config_set("appendonly", "no")
+    installation.look(SETTINGS_SECONDS)
+    with pytest.raises(StoreAwayError, match="appendonly"):
+        services.recalls.cancel(recall.id, "x")
+    with pytest.raises(StoreAwayError, match="appendonly"):
+        services.recalls.retry(recall.id, "x", datetime.now(UTC))
+    with pytest.raises(StoreAwayError, match="appendonly"):
+        services.admission.resolve(None, (), parked=True)
+    assert services.recalls.records.get(recall.id).state == "queued"
 
 
 def test_a_loss_that_is_accepted_is_no_problem(tmp_path, start_valkey):

@@ -94,9 +94,13 @@ class ManagedProcess:
 
     @property
     def pid(self) -> int:
-        assert self._program is not None
-        assert self._program.pid is not None
-        return self._program.pid
+        """The id of the process. Fails while the program waits for its next start."""
+        pid = self._pid()
+        assert pid is not None
+        return pid
+
+    def _pid(self) -> int | None:
+        return None if self._program is None else self._program.pid
 
     @property
     def runs(self) -> bool:
@@ -151,11 +155,13 @@ class ManagedProcess:
 
     def _started(self, *, child: bool) -> list[int]:
         if not child:
-            return [self.pid] if self.runs else []
+            pid = self._pid()
+            return [pid] if pid is not None and self.runs else []
         return [pid for pid in self._children() if _age_seconds(pid) > STARTS_SECONDS]
 
     def _children(self) -> list[int]:
-        path = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        pid = self._pid()
+        path = Path(f"/proc/{pid}/task/{pid}/children")
         with contextlib.suppress(OSError):
             return [int(child) for child in path.read_text().split()]
         return []
@@ -170,9 +176,11 @@ class ManagedProcess:
         self._frozen = False
 
     def _signal(self, number: signal.Signals) -> None:
-        if self.runs:
+        # The program has no process id while it waits for its next start.
+        pid = self._pid()
+        if pid is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, number)
+                os.killpg(pid, number)
 
     def _begin_outage(self) -> None:
         self._hits += 1
