@@ -69,6 +69,17 @@ def sender(store):
     return Sender(store)
 
 
+def test_a_body_that_is_no_longer_mapped_is_a_duplicate_while_its_recall_is_the_newest(sender):
+    first = sender.recall("A")
+    assert sender.park("A").answer.recalls == (first,)
+    assert sender.recall("A") == first
+    assert sender.parked() == []
+    second = sender.recall("B", due_minutes=90)
+    assert sender.park("A").answer.recalls == ()
+    assert len(sender.parked()) == 1
+    assert sender.states(first, second) == [State.SUPERSEDED, State.QUEUED]
+
+
 def test_the_newest_request_sent_again_is_a_duplicate_and_gets_its_old_answer(sender):
     first = sender.send("A", sender.wants())
     again = sender.send("A", sender.wants())

@@ -133,6 +133,14 @@ if is_command('admit', 'resolve', 'bind') then
     return old.what == 'parked' and old.digest == delivery.digest and redis.call('ZSCORE', P .. 'parked', old.id)
   end
 
+  -- Return whether a recall is the newest request of its customer and campaign.
+  local function is_newest(id)
+    local r = Recall.fields(id, {'account', 'campaign', 'customer'})
+    local queue = r.account and queue_of(r.account)
+    local newest = queue and Newest.get(queue, r.campaign, r.customer)
+    return newest and newest.kind == 'r' and newest.id == id
+  end
+
   -- Detect duplicates among the events without an id. If a delivery has several events of a customer, the last one
   -- decides for all of them, because only that one can be the newest request.
   local function find_duplicates(delivery)
@@ -141,7 +149,10 @@ if is_command('admit', 'resolve', 'bind') then
       local e = delivery.events[i]
       local old = e.by_body and seen(e.k)
       if e.by_body then e.is_new = not old end
-      if old and e.what == 'parked' then e.duplicate = still_parked(old, delivery) end
+      -- A body whose recall is the newest request stays a duplicate when the configuration no longer maps it.
+      if old and e.what == 'parked' then
+        e.duplicate = still_parked(old, delivery) or (old.what == 'recall' and is_newest(old.id))
+      end
       if e.what == 'recall' or e.what == 'cancel' then
         local customer = e.account .. '\0' .. Newest.field(e.campaign, e.customer)
         if last[customer] == nil then last[customer] = old and equals_newest(e, old) or false end
