@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from integration.store.monitoring.alerts import AlertMessage
 
 SEND_SECONDS: Final = 10.0
+_CHECK_SERVER: Final = "Check `host`, `port` and `security` of the channel."
 
 
 class ChannelError(RingbackError):
@@ -139,7 +140,7 @@ def _in_time(work: Callable[[], None]) -> None:
     thread.join(SEND_SECONDS)
     if thread.is_alive():
         why = f"the mail server did not respond within {SEND_SECONDS:g} s"
-        raise ChannelError(f"{why}. Check `host`, `port` and `security` of the channel.")
+        raise ChannelError(f"{why}. {_CHECK_SERVER}")
     if failed:
         raise failed[0]
 
@@ -160,10 +161,10 @@ def _deliver(channel: EmailChannel, mail: EmailMessage) -> None:
         raise ChannelError("the mail server rejected all addresses. Check `to` of the channel.") from None
     except smtplib.SMTPException as error:
         why = f"the connection to the mail server failed ({type(error).__name__})"
-        raise ChannelError(f"{why}. Check `host`, `port` and `security` of the channel.") from None
+        raise ChannelError(f"{why}. {_CHECK_SERVER}") from None
     except OSError as error:
         why = f"the mail server cannot be reached ({type(error).__name__})"
-        raise ChannelError(f"{why}. Check `host`, `port` and `security` of the channel.") from None
+        raise ChannelError(f"{why}. {_CHECK_SERVER}") from None
     if refused:
         why = f"the mail server rejected {len(refused)} of {len(channel.to)} addresses"
         raise ChannelError(f"{why}. Check `to` of the channel.", partly=True)

@@ -72,6 +72,12 @@ def wait_for_log(admin):
     wait_until(lambda: admin.info("persistence")["aof_rewrite_in_progress"] == 0, what="the log")
 
 
+def let_log_be_written(client):
+    client.config_set("rdb-key-save-delay", 0)
+    switch_log_off_and_on(client)
+    wait_for_log(client)
+
+
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
@@ -154,9 +160,7 @@ def test_a_log_that_was_off_between_two_looks_counts_when_it_is_written(slow_rew
     switch_log_off_and_on(slow_rewrite)
     with pytest.raises(StoreUnsafeError, match="the server has not written its log yet"):
         watch.assure()
-    slow_rewrite.config_set("rdb-key-save-delay", 0)
-    switch_log_off_and_on(slow_rewrite)
-    wait_for_log(slow_rewrite)
+    let_log_be_written(slow_rewrite)
     watch.assure()
 
 
@@ -194,9 +198,7 @@ def test_on_a_server_without_waitaof_a_log_that_was_off_between_two_looks_is_fou
     for _ in range(2):
         with pytest.raises(StoreUnsafeError, match="the server has not written its log yet"):
             watch.assure()
-    client.config_set("rdb-key-save-delay", 0)
-    switch_log_off_and_on(client)
-    wait_for_log(client)
+    let_log_be_written(client)
     watch.assure()
 
 

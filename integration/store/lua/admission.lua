@@ -117,10 +117,15 @@ if is_command('admit', 'resolve', 'bind') then
     elseif done[what] then done[what] = done[what] + 1 end
   end
 
+  -- Return the newest request of the customer and campaign of an event or recall, or nil.
+  local function newest_of(r)
+    local queue = r.account and queue_of(r.account)
+    return queue and Newest.get(queue, r.campaign, r.customer)
+  end
+
   -- Return whether an event without an id equals the newest request of its customer and campaign.
   local function equals_newest(e, old)
-    local queue = queue_of(e.account)
-    local newest = queue and Newest.get(queue, e.campaign, e.customer)
+    local newest = newest_of(e)
     if not newest or old.what ~= e.what then return false end
     if e.what == 'cancel' then return newest.kind == 'c' and newest.version == tonumber(old.id) end
     if newest.kind ~= 'r' or newest.id ~= old.id then return false end
@@ -135,9 +140,7 @@ if is_command('admit', 'resolve', 'bind') then
 
   -- Return whether a recall is the newest request of its customer and campaign.
   local function is_newest(id)
-    local r = Recall.fields(id, {'account', 'campaign', 'customer'})
-    local queue = r.account and queue_of(r.account)
-    local newest = queue and Newest.get(queue, r.campaign, r.customer)
+    local newest = newest_of(Recall.fields(id, {'account', 'campaign', 'customer'}))
     return newest and newest.kind == 'r' and newest.id == id
   end
 
