@@ -14,7 +14,7 @@ from integration.store.token_queue import Claim, NoClaim, PushResult, terms_of
 from support import SOURCES_AND_ROUTES, make_services, two_accounts
 from workers.drain import utc_now
 
-QUICK = "timeout_seconds = 0.4\nserver_limit_seconds = 0.3"
+QUICK = "timeout_seconds = 0.4"
 
 
 @pytest.fixture

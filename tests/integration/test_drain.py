@@ -258,7 +258,8 @@ def test_a_server_error_makes_the_queue_wait_then_the_same_recall_goes_first(ins
     assert [a.outcome for a in installation.recall(first).attempts] == ["unknown", "accepted"]
 
 
-def test_a_time_out_makes_the_queue_quiet_even_for_the_operator(installation):
+def test_a_time_out_makes_the_queue_quiet_even_for_the_operator(tmp_path, store, sandbox):
+    installation = DrainInstallation(tmp_path, store, sandbox, more="timeout_seconds = 1\n")
     installation.sandbox.add_rule(action="hang", times=1)
     recall = installation.ask("c1")
     installation.drain()

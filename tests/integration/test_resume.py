@@ -14,7 +14,7 @@ from support.installation import Installation
 
 @pytest.fixture
 def services(tmp_path, store):
-    services = make_services(tmp_path, store, two_accounts(more="server_limit_seconds = 1"))
+    services = make_services(tmp_path, store, two_accounts())
     services.binding.bind()
     return services
 
