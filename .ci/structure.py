@@ -25,7 +25,7 @@ MOST_LINES = 500
 MOST_FUNCTION_LINES = 60
 SHOWN = 5
 
-DATA_FOLDERS = frozenset({"lua", "static", "templates", "translations", "vendor", "es", "presets"})
+DATA_FOLDERS = frozenset({"lua", "static", "templates", "translations", "vendor", "es", "pt_BR", "presets"})
 
 
 def entries(folder: Path) -> list[str]:
