@@ -5,6 +5,7 @@ from __future__ import annotations
 from .code import Code
 from .mutant import mutant
 
+_ADMISSION = Code("integration/services/admission.py")
 _APP = Code("integration/app.py")
 _BATCHING = Code("integration/store/scripting/batching.py")
 _BINDING = Code("integration/services/binding.py")
@@ -16,6 +17,7 @@ _LOOKUP = Code("workers/lookups.py")
 _LOOKUP_RESULTS = Code("integration/clients/lookups/results.py")
 _LUA = Code("integration/store/lua/*.lua")
 _PLAN = Code("integration/mapping/planner.py")
+_RECALLS = Code("integration/services/recalls.py")
 _STORE = Code("integration/store/client.py")
 _WATCH = Code("integration/store/monitoring/durability_watch.py")
 _STORE_CHECK = Code("integration/store/durability.py")
@@ -74,6 +76,12 @@ GUARDS = (
         "the delivery gets its first response although a newer request arrived in between",
         _LUA.condition("earlier_answer", "by_body", "ignored"),
         "test_duplicates_without_ids.py::test_of_a_delivery_only_the_events_with_newer_requests_since_are_new",
+    ),
+    mutant(
+        "a body that is no longer mapped stays a duplicate of its recall",
+        "a repetition that a damaged configuration parks makes a second recall later",
+        _LUA.condition("find_duplicates", "is_newest"),
+        "test_duplicates_without_ids.py::test_a_body_that_is_no_longer_mapped_is_a_duplicate_while_its_recall_is_the_newest",
     ),
     mutant(
         "requests with different computed dates are duplicates for ten minutes only",
@@ -220,6 +228,24 @@ GUARDS = (
         "deliveries get 202 although the store may lose them",
         _WATCH.condition("require_safe", "_unsafe"),
         "test_durability_watch.py::test_a_setting_that_was_changed_is_found_within_a_minute",
+    ),
+    mutant(
+        "cancellations are rejected while the store is unsafe",
+        "a cancellation is acknowledged although the store may lose it",
+        _RECALLS.statement("cancel", "require_safe"),
+        "test_durability_watch.py::test_an_unsafe_store_takes_no_cancellation_retry_or_remap",
+    ),
+    mutant(
+        "retries are rejected while the store is unsafe",
+        "a retry is acknowledged although the store may lose it",
+        _RECALLS.statement("retry", "require_safe"),
+        "test_durability_watch.py::test_an_unsafe_store_takes_no_cancellation_retry_or_remap",
+    ),
+    mutant(
+        "results of a remap are rejected while the store is unsafe",
+        "the result of a remap replaces a stored event although the store may lose it",
+        _ADMISSION.statement("resolve", "require_safe"),
+        "test_durability_watch.py::test_an_unsafe_store_takes_no_cancellation_retry_or_remap",
     ),
     mutant(
         "the durability watch makes a test write",
