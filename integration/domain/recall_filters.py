@@ -28,7 +28,13 @@ MOMENTS: Final = {
     "due_from": "date_from",
     "due_until": "date_until",
 }
-TEXTS: Final = {"campaign": "campaign_id", "source": "source", "route": "route", "words": "words"}
+TEXTS: Final = {
+    "campaign": "campaign_id",
+    "source": "source",
+    "route": "route",
+    "words": "words",
+    "outcome": "outcome",
+}
 # Parameters of earlier versions, which had a telephone number or a customer's id in the URL.
 PERSONAL: Final = ("q", "customer", "phone", "telephone")
 NAMES: Final = ("search", "state", "account", *TEXTS, *MOMENTS)

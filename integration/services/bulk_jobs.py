@@ -7,6 +7,7 @@ the death of any process, and can be stopped.
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -21,17 +22,23 @@ from integration.domain.timestamps import epoch_ms, from_epoch_ms, from_iso, iso
 from integration.store.token_queue import wake_ups_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from integration.domain.account import Account
     from integration.domain.recall import Recall
     from integration.store.client import Store
+    from integration.store.monitoring.durability_watch import DurabilityWatch
     from integration.store.recalls import RecallStore
     from integration.store.token_queue import WakeUp
 
 STEP = 50
 LISTED = 20
+MOST_LISTED = 5000
+"""Recalls that a job lists for each outcome (`Job.MOST_LISTED` in operator_commands.lua)."""
+DONE = "done"
+"""The outcome of the recalls that a job changed."""
+_CHUNK = 500
 
 
 class BulkAction(StrEnum):
@@ -79,16 +86,25 @@ class BulkJob:
 class BulkJobs:
     """Stores and advances jobs. `wake` publishes the wake-ups of queues that have work again."""
 
-    def __init__(self, store: Store, recalls: RecallStore, wake: Callable[[WakeUp], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        recalls: RecallStore,
+        durability: DurabilityWatch,
+        wake: Callable[[WakeUp], None],
+    ) -> None:
         self._store = store
         self._recalls = recalls
+        self._durability = durability
         self._wake = wake
 
     def begin(self, kind: str, which: Filter, *, who: str, reason: str, total: int | None = None) -> BulkJob:
-        """Begin a job, which the workers advance, and return it. Raise StoreAwayError.
+        """Begin a job, which the workers advance, and return it.
 
-        `reason` is recorded with each recall. Recalls in states that `kind` cannot act on are left out.
+        Raise StoreAwayError, also while the store may lose what the job does. `reason` is recorded with
+        each recall. Recalls in states that `kind` cannot act on are left out.
         """
+        self._durability.require_safe()
         which = self.acted_on(kind, which)
         job = {
             "kind": kind,
@@ -131,13 +147,35 @@ class BulkJobs:
         self.get(job)
         return bool(self._store.call("stop_job", job))
 
+    def states_now(self, job: str) -> Counter[str]:
+        """Return the present states of the recalls that a job changed, with the number of each.
+
+        Only the first MOST_LISTED recalls are counted, without those that no longer exist. Raise
+        StoreAwayError.
+        """
+        client, key = self._store.client, self._store.key
+        prefix = f"{DONE}|"
+        members: list[str] = self._store.guarded(
+            lambda: client.zrangebylex(key(f"job_outcomes:{job}"), f"[{prefix}", f"[{prefix}~")
+        )
+        recalls = [key(f"recall:{member.removeprefix(prefix)}") for member in members]
+        found: Counter[str] = Counter()
+        for start in range(0, len(recalls), _CHUNK):
+
+            def commands(pipe: Any, some: Sequence[str] = recalls[start : start + _CHUNK]) -> None:
+                for recall in some:
+                    pipe.hget(recall, "state")
+
+            found.update(filter(None, self._store.pipelined(commands)))
+        return found
+
     def advance(self, job: str, owner: str, accounts: Mapping[str, Account], now: datetime) -> bool:
         """Take one step of a job. Return True if steps remain.
 
-        Return False if the job has ended or another worker is advancing it. `owner` identifies the worker
-        and must be the same in all its steps. Raise StoreAwayError.
+        Return False if the job has ended, another worker is advancing it, or the store may lose the step.
+        `owner` identifies the worker and must be the same in all its steps. Raise StoreAwayError.
         """
-        if not self._store.call("take_job", job, owner):
+        if not self._durability.is_safe or not self._store.call("take_job", job, owner):
             return False
         held = self.get(job)
         found = self._recalls.search.find(

@@ -83,7 +83,7 @@ class Services:
             self.configuration, self.binding, self.deliveries, self.durability, wake_ups
         )
         self.recalls = RecallService(self.configuration, recalls, self.admission, self.durability, wake_ups)
-        self.bulk_jobs = BulkJobs(store, recalls, wake_ups.publish)
+        self.bulk_jobs = BulkJobs(store, recalls, self.durability, wake_ups.publish)
         self.personal_data = PersonalData(store, recalls)
         self.parked = ParkedService(self.configuration, ParkedStore(store), self.deliveries, self.admission)
         self.accounts = AccountService(

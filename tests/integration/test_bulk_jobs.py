@@ -8,12 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from integration.domain.errors import NotFoundError
+from integration.domain.errors import NotFoundError, StoreAwayError
 from integration.domain.recall import Filter, State
 from integration.services import bulk_jobs as working
 from integration.services.bulk_jobs import BulkAction, BulkJobs
 from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store
+from integration.store.monitoring.durability_watch import DurabilityWatch
 from integration.store.recalls import RecallStore
 from integration.telemetry.sentry import SentryReporter
 from support import make_services, two_accounts
@@ -25,11 +26,17 @@ NOW = datetime.now(UTC)
 
 @pytest.fixture
 def process(store):
+    return process_on(store)
+
+
+def process_on(store):
     target = Store(store)
     recalls = RecallStore(target)
     rung = []
+    durability = DurabilityWatch(target, lambda: False)
+    jobs = BulkJobs(target, recalls, durability, rung.append)
     return SimpleNamespace(
-        client=store, store=target, recalls=recalls, jobs=BulkJobs(target, recalls, rung.append), rung=rung
+        client=store, store=target, recalls=recalls, durability=durability, jobs=jobs, rung=rung
     )
 
 
@@ -94,7 +101,7 @@ def test_another_worker_continues_the_job_of_a_dead_one_without_repeating(proces
     clock = [0]
     start = process.store.now_ms()
     store = Store(process.client, clock=lambda: start + clock[0])
-    jobs = BulkJobs(store, process.recalls, process.rung.append)
+    jobs = BulkJobs(store, process.recalls, process.durability, process.rung.append)
     job = jobs.begin(BulkAction.RETRY, Filter(state=State.DEAD), who="ana", reason="again")
     for _ in range(3):
         assert jobs.advance(job.id, "dies", {}, NOW)
@@ -159,9 +166,69 @@ def test_recalls_that_changed_meanwhile_are_skipped_with_their_state(process, mo
 
     monkeypatch.setattr(process.recalls, "read", slow_read)
     run(process, job)
+    monkeypatch.undo()
     told = process.jobs.get(job.id)
     assert (told.done, told.skipped) == (38, {"cancelled": 1, "purged": 1})
     assert told.looked_at == 40
+    assert listed(process, job, "cancelled") == {ids[0]}
+    assert listed(process, job, "done") == set(ids[2:])
+
+
+def listed(process, job, outcome, **more) -> set[str]:
+    found = process.recalls.every(Filter(outcome=f"{job.id}:{outcome}", **more))
+    return {recall.id for recall in found}
+
+
+def test_the_recalls_of_an_outcome_are_found_with_what_became_of_them(process, monkeypatch):
+    monkeypatch.setattr(working, "STEP", 7)
+    fill(process.store, 30, states=(State.DEAD,))
+    job = process.jobs.begin(BulkAction.RETRY, Filter(), who="ana", reason="again")
+    assert process.jobs.states_now(job.id) == {}
+    run(process, job)
+    ids = [recall.id for recall in process.recalls.every(Filter())]
+    process.recalls.cancel(ids[3], "by hand")
+    fill(process.store, 5, states=(State.QUEUED,), first=1000)
+    assert process.jobs.states_now(job.id) == {"queued": 29, "cancelled": 1}
+    assert listed(process, job, "done") == set(ids)
+    assert listed(process, job, "done", state=State.CANCELLED) == {ids[3]}
+    assert listed(process, job, "don") == listed(process, job, "") == set()
+    counted = process.recalls.search.count(Filter(outcome=f"{job.id}:done", state=State.QUEUED))
+    assert counted.number == 29
+    assert list(process.recalls.every(Filter(outcome="nonsense"))) == []
+
+
+def test_a_job_lists_a_bounded_number_of_recalls_for_each_outcome(process, monkeypatch):
+    monkeypatch.setattr(working, "STEP", 1000)
+    fill(process.store, working.MOST_LISTED + 3, states=(State.QUEUED,))
+    job = process.jobs.begin(BulkAction.CANCEL, Filter(), who="ana", reason="no")
+    run(process, job)
+    assert process.jobs.get(job.id).done == working.MOST_LISTED + 3
+    assert process.jobs.states_now(job.id) == {"cancelled": working.MOST_LISTED}
+
+
+@pytest.fixture
+def own_process(start_valkey):
+    with start_valkey().client() as client:
+        yield process_on(client)
+
+
+def test_no_job_begins_or_continues_while_the_store_may_lose_what_it_does(own_process, monkeypatch):
+    process = own_process
+    monkeypatch.setattr(working, "STEP", 4)
+    fill(process.store, 10, states=(State.DEAD,))
+    job = process.jobs.begin(BulkAction.RETRY, Filter(), who="ana", reason="again")
+    assert process.jobs.advance(job.id, "w1", {}, NOW)
+    process.client.config_set("appendfsync", "no")
+    process.durability.look()
+    assert not process.jobs.advance(job.id, "w1", {}, NOW)
+    assert (process.jobs.get(job.id).state, process.jobs.get(job.id).done) == ("running", 4)
+    with pytest.raises(StoreAwayError):
+        process.jobs.begin(BulkAction.RETRY, Filter(), who="ana", reason="again")
+    assert len(process.jobs.latest()) == 1
+    process.client.config_set("appendfsync", "always")
+    process.durability.look()
+    run(process, job)
+    assert process.jobs.get(job.id).done == 10
 
 
 def test_a_stopped_job_does_not_continue(process, monkeypatch):
@@ -207,8 +274,11 @@ def test_a_worker_advances_jobs_without_a_command(tmp_path, store):
 def test_a_job_expires(process):
     from integration.store.deliveries import DeliveryStore
 
+    fill(process.store, 5, states=(State.DEAD,))
     job = process.jobs.begin(BulkAction.RETRY, Filter(), who="ana", reason="again")
     run(process, job)
+    assert process.client.exists(process.store.key(f"job_outcomes:{job.id}"))
     DeliveryStore(process.store).purge(before=NOW + timedelta(days=1))
     assert process.jobs.latest() == []
     assert not process.client.exists(process.store.key(f"job:{job.id}"))
+    assert not process.client.exists(process.store.key(f"job_outcomes:{job.id}"))

@@ -296,6 +296,16 @@ def test_many_are_counted_then_retried_with_progress(installation):
     text = installation.get(f"/jobs/{job.id}")
     assert f"<b>{number}</b>" in text
     assert job.id in installation.get("/jobs")
+    dead = next(installation.services.recalls.records.every(Filter(state=State.QUEUED, campaign_id="10")))
+    installation.services.recalls.cancel(dead.id, "by hand")
+    page = installation.pages.get(f"/jobs/{job.id}").text
+    links = {unescape(href) for href in re.findall(r'<li><a href="(/recalls\?outcome=[^"]+)"', page)}
+    assert len(links) == 2
+    (cancelled,) = (href for href in links if "state=cancelled" in href)
+    found = installation.get(cancelled)
+    assert dead.id in found
+    assert "1 recall" in found
+    assert f"{number - 1} recalls" in installation.get((links - {cancelled}).pop())
     assert ("ana", "begin retry of many", (job.id,)) in installation.audited()
 
 

@@ -25,6 +25,7 @@ from integration.dashboard.views.search import stored_term
 from integration.domain.errors import ConflictError, NotFoundError
 from integration.domain.recall import State
 from integration.domain.recall_filters import read_filters
+from integration.services.bulk_jobs import DONE, MOST_LISTED
 from integration.services.personal_data.export import EXPORT_COLUMNS, rows
 from integration.telemetry.redaction import mask_but_end
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from integration.dashboard.auth.throttle import RateStore
     from integration.domain.recall import Recall
     from integration.domain.recall_filters import FilterQuery, SearchTerm
+    from integration.services.bulk_jobs import BulkJob
     from integration.services.container import Services
 
 PAGE_SIZE: Final = 50
@@ -375,6 +377,24 @@ def _csv_lines(table: Iterable[list[str]]) -> Iterator[str]:
         line.truncate()
 
 
+@dataclass(frozen=True, slots=True)
+class JobOutcome:
+    """Recalls of a bulk job with the same outcome: their number, and the address of their list.
+
+    `what` is their present state if the job changed them, else why it did not.
+    """
+
+    what: str
+    number: int
+    address: str
+
+    @classmethod
+    def of(cls, job: BulkJob, outcome: str, number: int, state: State | None = None) -> JobOutcome:
+        """Return an outcome of a job, limited to recalls that are in a state now."""
+        address = url_for("dashboard.recalls", outcome=f"{job.id}:{outcome}", state=state)
+        return cls(state or outcome, number, address)
+
+
 @signed_in
 def jobs(services: Services) -> Response:
     """List the latest bulk jobs, newest first."""
@@ -383,8 +403,20 @@ def jobs(services: Services) -> Response:
 
 @signed_in
 def job(services: Services, job_id: str) -> Response:
-    """Show the progress of a bulk job. Raise NotFoundError."""
-    answer = page("job.html", job=services.bulk_jobs.get(job_id), zone=zone_of(services.config))
+    """Show the progress of a bulk job, and its outcomes with links. Raise NotFoundError."""
+    shown = services.bulk_jobs.get(job_id)
+    changed = services.bulk_jobs.states_now(job_id)
+    answer = page(
+        "job.html",
+        job=shown,
+        changed=[
+            JobOutcome.of(shown, DONE, number, State(state)) for state, number in sorted(changed.items())
+        ],
+        skipped=[JobOutcome.of(shown, why, number) for why, number in shown.skipped.items()],
+        most_listed=MOST_LISTED,
+        is_cut=max(shown.done, *shown.skipped.values(), 0) > MOST_LISTED,
+        zone=zone_of(services.config),
+    )
     # After htmx started the job, the browser's address is still that of the count. Push the job's address.
     answer.headers["HX-Push-Url"] = "false" if "X-Poll" in request.headers else request.path
     return answer

@@ -2,6 +2,9 @@
 
 local OperatorCommands, Job = {}, {}
 
+-- The recalls of a job by outcome; see keys.lua.
+function Job.outcomes_key(id) return P .. 'job_outcomes:' .. id end
+
 if is_command('cancel', 'retry', 'job_step') then
   function OperatorCommands.cancel_recall(id, reason)
     local r = redis.call('HMGET', recall_key(id), 'state', 'account')
@@ -203,6 +206,7 @@ end
 --   last          ms of the latest step
 if is_command('begin_job', 'take_job', 'job_step', 'stop_job', 'purge', 'forget_job') then
   Job.LEASE = 10000
+  Job.MOST_LISTED = 5000   -- recalls listed for each outcome
 
   local function job_key(id) return P .. 'job:' .. id end
 
@@ -243,9 +247,9 @@ if is_command('begin_job', 'take_job', 'job_step', 'stop_job', 'purge', 'forget_
 
   local SKIPPED = {unknown = 'purged', superseded = 'a newer request is known'}
 
-  local function count_skipped(skipped, reply)
-    local why = SKIPPED[reply[1]] or reply[2]
-    skipped[why] = (skipped[why] or 0) + 1
+  -- List a recall under its outcome, if fewer than MOST_LISTED are. number: how many had this outcome, with this one
+  local function list_outcome(id, outcome, number, item)
+    if number <= Job.MOST_LISTED then redis.call('ZADD', Job.outcomes_key(id), 0, outcome .. '|' .. item) end
   end
 
   -- acts: {id, date, score}; from, to: the cursor before and after the step ("" at the end).
@@ -253,18 +257,20 @@ if is_command('begin_job', 'take_job', 'job_step', 'stop_job', 'purge', 'forget_
   function Job.step(id, owner, from, to, acts)
     local j = hash(job_key(id))
     if j.state ~= 'running' or j.owner ~= owner or j.cursor ~= from then return 'lost' end
-    local done, skipped, wake_ups = 0, cjson.decode(j.skipped), {}
+    local done, skipped, wake_ups = tonumber(j.done), cjson.decode(j.skipped), {}
     for _, a in ipairs(acts) do
       local reply = act_on(j.kind, a, j.reason)
       if reply[1] == 'done' then
         done = done + 1
+        list_outcome(id, 'done', done, a.id)
         for _, word in ipairs(reply[3]) do wake_ups[#wake_ups + 1] = word end
       else
-        count_skipped(skipped, reply)
+        local why = SKIPPED[reply[1]] or reply[2]
+        skipped[why] = (skipped[why] or 0) + 1
+        list_outcome(id, why, skipped[why], a.id)
       end
     end
-    redis.call('HINCRBY', job_key(id), 'done', done)
-    redis.call('HSET', job_key(id), 'skipped', next(skipped) and cjson.encode(skipped) or '{}', 'last', now,
+    redis.call('HSET', job_key(id), 'done', done, 'skipped', next(skipped) and cjson.encode(skipped) or '{}', 'last', now,
       'lease', now + Job.LEASE)
     if to == '' then job_ends(id, 'done') else redis.call('HSET', job_key(id), 'cursor', to) end
     return wake_ups
@@ -277,7 +283,7 @@ if is_command('begin_job', 'take_job', 'job_step', 'stop_job', 'purge', 'forget_
   end
 
   function Job.forget(id)
-    redis.call('DEL', job_key(id))
+    redis.call('DEL', job_key(id), Job.outcomes_key(id))
     redis.call('SREM', P .. 'jobs:running', id)
     redis.call('ZREM', P .. 'jobs', id)
   end

@@ -6,6 +6,7 @@
 -- spec
 --   states, accounts           lists
 --   campaign, source, route, words, prefix   texts
+--   outcome                    id of a bulk job, ":" and an outcome of it
 --   customer, record           ids, in any spelling of Find.plain_id
 --   telephones                 reversed digits; any of them may match. With "|" at its end only the whole number matches
 --   about                      id of the customer or the record; otherwise one of the telephones must match
@@ -216,8 +217,14 @@ if is_command('search', 'count') then
 
   local function only_queued(spec) return spec.states and #spec.states == 1 and spec.states[1] == 'queued' end
 
+  local function by_outcome(text)
+    local job, outcome = string.match(text, '^([^:]*):(.*)$')
+    return {{key = Job.outcomes_key(job or ''), prefix = (outcome or '') .. '|'}}
+  end
+
   -- Return the sorted ids that may match, or nil and the indexes to be examined.
   local function places(spec)
+    if spec.outcome then return nil, by_outcome(spec.outcome) end
     if spec.customer then return nil, by_text('c', spec.customer) end
     if spec.record then return nil, by_text('r', spec.record) end
     local ids = nil

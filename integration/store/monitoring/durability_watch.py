@@ -57,6 +57,11 @@ class DurabilityWatch:
         """Return why the store may lose data or refuses writes, or None if neither is the case."""
         return self._unsafe or self._unwritable
 
+    @property
+    def is_safe(self) -> bool:
+        """Return False if the latest check by `look` found the store unacceptable."""
+        return self._unsafe is None
+
     def require_safe(self) -> None:
         """Raise StoreAwayError if the latest check by `look` found the store unacceptable."""
         if self._unsafe is not None:

@@ -147,6 +147,7 @@ def _spec(which: Filter) -> dict[str, Any]:
         "route": which.route,
         "record": which.record,
         "words": which.words,
+        "outcome": which.outcome,
         "about": which.about,
         "prefix": which.prefix,
         "telephones": None if which.telephones is None else [number[::-1] for number in which.telephones],
