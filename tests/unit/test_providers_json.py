@@ -216,6 +216,19 @@ def test_an_events_expression_that_fails_leaves_one_event_to_be_parked(expressio
         ("{{ ([event.f] | flatten | first).v }}", "1"),
         ("{{ ((event.f + event.f) | last).v }}", "11"),
         ("{{ 'found' if 'x' in event.tags else 'not found' }}", "found"),
+        ("{{ 'found' if 'x' is in(event.tags) else 'not found' }}", "found"),
+        ("{{ ['x', 'w'] | select('in', event.tags) | join }}", "x"),
+        ("{{ 'found' if '0' in event.tags else 'not found' }}", "not found"),
+        ("{{ 'found' if '2' in event.tags or '2' is in(event.tags) else 'not found' }}", "not found"),
+        ("{{ 'found' if '3' in event.choices else 'not found' }}", "found"),
+        ("{{ 'found' if '1' in event.choices else 'not found' }}", "not found"),
+        ("{{ 'found' if 'note' in event.named else 'not found' }}", "found"),
+        ("{{ 'found' if '7' in event.named else 'not found' }}", "not found"),
+        ("{{ 'found' if 'seven' in event.named else 'not found' }}", "found"),
+        ("{{ 'sent' if event.f['3'] is defined else 'not sent' }}", "sent"),
+        ("{{ 'sent' if event.f['12'] is defined else 'not sent' }}", "not sent"),
+        ("{{ 'mapping' if event.tags is mapping else 'list' }}", "list"),
+        ("{{ 'list' if event.tags is sequence else 'other' }}", "list"),
         ("{{ event.f['3'].v }}{{ event.f[3].v }}", "33"),
     ],
 )
@@ -223,10 +236,26 @@ def test_a_template_means_the_same_whichever_numbered_fields_of_a_form_are_fille
     optional, template, made
 ):
     body = f"f[11][k]=K&f[11][v]=11&f[0][k]=A&f[0][v]=1&{optional}f[3][k]=C&f[3][v]=3&tags[0]=y&tags[2]=x"
+    body += "&choices[0]=3&choices[2]=5&named[7]=seven&named[note]=n"
     if optional:  # without a gap it is a list
-        body += "".join(f"&f[{n}][k]=B" for n in (2, *range(4, 11))) + "&tags[1]=z"
+        body += "".join(f"&f[{n}][k]=B" for n in (2, *range(4, 11))) + "&tags[1]=z&choices[1]=4"
     (event,) = read_json(body.encode(), FORM)
     assert text(template).render(event=event.data) == made
+
+
+@pytest.mark.parametrize("optional", ["", "&topics=loans"])
+@pytest.mark.parametrize(
+    ("template", "made"),
+    [
+        ("{{ event.topics | first }}", "cards"),
+        ("{{ (event.topics | join(', '))[:5] }}", "cards"),
+        ("{{ 'found' if 'cards' in event.topics else 'not found' }}", "found"),
+    ],
+)
+def test_a_template_means_the_same_for_one_and_for_two_chosen_options(optional, template, made):
+    (event,) = read_json(f"topics=cards{optional}".encode(), FORM)
+    assert text(template).render(event=event.data) == made
+    assert text("{{ event.topics | last }}").render(event=event.data) == (optional[8:] or "cards")
 
 
 def test_more_than_a_thousand_events_are_unreadable():

@@ -57,14 +57,20 @@ def _propagating(function: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
-def _list_filter(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a filter of lists that reads a mapping with numbers as keys as the list of its items."""
+def _list_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a filter of lists that reads a mapping with numbers as keys as the list of its items.
+
+    A text is the only item for the filters in `_FILTERS_OF_ONE`.
+    """
     guarded = _propagating(function)
     place = 1 if hasattr(function, "jinja_pass_arg") else 0
 
     @wraps(function)
     def applied(*args: Any, **kwargs: Any) -> Any:
-        return guarded(*args[:place], items_of(args[place]), *args[place + 1 :], **kwargs)
+        value = items_of(args[place])
+        if isinstance(value, str) and name in _FILTERS_OF_ONE:
+            value = [value]
+        return guarded(*args[:place], value, *args[place + 1 :], **kwargs)
 
     return applied
 
@@ -209,11 +215,18 @@ def _ordered(test: Callable[[Any, Any], Any]) -> Callable[[Any, Any], bool]:
 
 
 def _contains(left: Any, right: Any) -> bool:
+    """Return True if `left` is an item of a list, a part of a text, or a key of a mapping.
+
+    Of the numbered fields of a mapping, the values are the items, and the numbers are no keys. Otherwise
+    the result would depend on whether the numbers have a gap, see `items_of`.
+    """
     if is_missing(left) or is_missing(right):
         return False
-    items = items_of(right)
-    require_short(items)
-    return left in right or (items is not right and left in items)
+    require_short(right)
+    if not isinstance(right, Mapping):
+        return left in right
+    named = isinstance(left, str) and not left.isdecimal() and left in right
+    return named or any(left == value for key, value in right.items() if key.isdecimal())
 
 
 def _absence(place: str) -> tuple[str, str]:
@@ -287,6 +300,8 @@ _JINJA_FILTERS = (
 _LIST_FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {**{name: JINJA_FILTERS[name] for name in _JINJA_FILTERS}, "join": _join, "flatten": _flatten}
 )
+# A form sends a choice of one option as a text, and of two options as a list.
+_FILTERS_OF_ONE = frozenset({"first", "join", "last"})
 _OPERATIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         "~": _propagating(_concat),
@@ -308,9 +323,12 @@ TESTS = (
     "ne", "!=", "none", "number", "odd", "sequence", "string", "true", "undefined", "upper",
 )  # fmt: skip
 _TESTS_OF_ABSENT = frozenset({"defined", "undefined", "none", "ne", "!="})
+_TESTS_OF_LISTS = frozenset({"iterable", "mapping", "sequence"})
 
 
 def _jinja_test(name: str) -> Callable[..., Any]:
+    if name == "in":
+        return _contains
     return JINJA_TESTS[name]  # type: ignore[return-value]  # their table has no types
 
 
@@ -322,7 +340,7 @@ def _test(name: str) -> Callable[..., Any]:
         if is_missing(value) and name not in _TESTS_OF_ABSENT:
             return value is None and name in {"eq", "==", "equalto"} and args == (None,)
         require_short(*args)
-        return bool(function(value, *args))
+        return bool(function(items_of(value) if name in _TESTS_OF_LISTS else value, *args))
 
     return guarded
 
@@ -330,7 +348,7 @@ def _test(name: str) -> Callable[..., Any]:
 def jinja_filters() -> dict[str, Callable[..., Any]]:
     """Return the filters of templates and of rewritten templates, by name."""
     return {
-        **{name: _list_filter(function) for name, function in _LIST_FILTERS.items()},
+        **{name: _list_filter(name, function) for name, function in _LIST_FILTERS.items()},
         **{name: _text_filter(function) for name, function in _TEXT_FILTERS.items()},
         **{name: _propagating(function) for name, function in _VALUE_FILTERS.items()},
         **_OPERATIONS,
