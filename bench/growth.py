@@ -7,10 +7,10 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bench import pushing
+from bench import pages, pushing
 from bench.accepting import send
 from bench.machine import cpu_seconds, memory_mb
-from bench.results import SENTRY
+from bench.results import RINGBACK, SENTRY
 from bench.samples import Sender
 from bench.stage import BenchStage
 
@@ -28,7 +28,10 @@ FILL_SECONDS = 240.0
 
 
 def measure_queued(results: Results, plan: Plan, left: Callable[[], bool]) -> None:
-    """Measure accepting and pushing with few and many queued recalls, and the memory per recall."""
+    """Measure accepting and pushing with few and many queued recalls, and the memory per recall.
+
+    The pages of the dashboard are measured with many.
+    """
     for queued in (FEW, plan.many):
         for name in plan.ours:
             if queued and left():
@@ -53,6 +56,8 @@ def _queued(results: Results, name: str, plan: Plan, stage: BenchStage, queued: 
     sender = Sender(services.config, random.Random(13))  # noqa: S311  (test data)
     send(stage, sender.single(500), 16, 2.0)
     accepted = send(stage, sender.single(round(SECONDS * 6000)), 32, SECONDS)
+    if queued == plan.many and name == RINGBACK:
+        pages.measure(results, name, stage)
     stage.wolkvox("begin?ms=0")
     stage.start_workers()
     seen = pushing.watch(stage, 0, replace(plan, queue_seconds=SECONDS))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from bench import pages
 from bench.goals import verdicts
 from bench.results import BARE, DEDICATED_QUEUES, LOCKS, RINGBACK, SENTRY
 
@@ -171,6 +172,11 @@ _GROWTH: tuple[tuple[str, str, tuple[tuple[str, str, int], ...]], ...] = (
             ("push_store_us", "store µs each", 0),
             ("bytes_each", "bytes each in the store", 0),
         ),
+    ),
+    (
+        "Pages of the dashboard, with all these recalls queued",
+        pages.ENDING,
+        (("page_p50_ms", "p50 ms", 0), ("page_max_ms", "slowest ms", 0)),
     ),
     (
         "Accounts",

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import redis
 
+from integration.domain.passwords import hashed, table
 from integration.local.child_process import Child, spawn
 from integration.local.embedded_store import find_server
 from integration.local.stack import listen, port_of, web_command, worker_command
@@ -50,6 +51,8 @@ WEB_PROCESSES = 2
 WORKER_PROCESSES = 2
 THREADS = 64
 ACCOUNTS_A_FILE = 10
+USER = "bench"
+PASSWORD = "a long passphrase of the bench"  # noqa: S105  (of a stage on loopback)
 
 _ACCOUNT = """
 [accounts.a{number}]
@@ -116,7 +119,8 @@ def configuration(accounts: int, wolkvox_port: int) -> Iterator[tuple[str, str]]
 
     Each account has a queue of its own. All webhooks go to the first one.
     """
-    yield "ringback.toml", f'include = ["accounts/*.toml"]\n{_SOURCES}'
+    user = table(USER, "admin", hashed(PASSWORD))
+    yield "ringback.toml", f'include = ["accounts/*.toml"]\n{_SOURCES}\n{user}'
     for first in range(0, accounts, ACCOUNTS_A_FILE):
         numbers = range(first, min(first + ACCOUNTS_A_FILE, accounts))
         tables = (_ACCOUNT.format(number=n, port=wolkvox_port, token=token(n)) for n in numbers)

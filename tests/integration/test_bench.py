@@ -12,7 +12,7 @@ import urllib.request
 
 import pytest
 
-from bench import load, report
+from bench import load, pages, pushing, report
 from bench.__main__ import publish, run
 from bench.goals import verdicts
 from bench.plan import TRIAL
@@ -70,6 +70,27 @@ def test_a_goal_is_reached_missed_or_not_measured():
     results.add("accept single, 32 connections", DEDICATED_QUEUES, {"per_second": 1000, "p99_ms": 9})
     rate, latency, batch = verdicts(results)[:3]
     assert (rate.reached, latency.reached, batch.reached) == (True, False, None)
+
+
+def test_the_slowest_page_decides_and_a_search_does_not():
+    results = Results()
+    results.add("1,000,000 queued", RINGBACK, {"bytes_each": 1000})
+    for page, p50 in (("start", 20), ("calendar", 250), ("search for a customer", 900)):
+        results.add(f"{page}{pages.ENDING}", RINGBACK, {"page_p50_ms": p50})
+    (verdict,) = [each for each in verdicts(results) if "slowest page" in each.goal]
+    assert (verdict.reached, verdict.found) == (False, "250 ms (calendar, page)")
+
+
+def test_every_page_is_measured_and_none_fails():
+    results = Results()
+    with BenchStage.open() as stage:
+        stage.configure(4)
+        pushing.fill(stage.services(), 4, 2)
+        stage.start_web()
+        pages.measure(results, RINGBACK, stage)
+    measured = {*(f"{name}{pages.ENDING}" for name in (*pages.PATHS, "recall")), pages.SEARCH}
+    assert results.figures.keys() == measured
+    assert all(results.middle(thing, RINGBACK, "page_p50_ms") > 0 for thing in measured)
 
 
 def test_of_several_runs_the_middle_one_counts_and_the_others_are_told():
