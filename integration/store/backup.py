@@ -103,7 +103,8 @@ def write_backup(client: redis.Redis, path: Path, now: datetime) -> Backup:
     """Write a backup to a new file with mode 0600. `client` must return bytes, `now` is aware.
 
     Raise BackupError if the file exists or cannot be written, or if the server does not allow CLIENT
-    PAUSE. The file is written as `path` with the suffix `.part`, and renamed when it is complete.
+    PAUSE. The file is written as `path` with the suffix `.part`, and renamed when it is complete; after any
+    error, it is removed.
     """
     part = path.with_name(path.name + ".part")
     try:
@@ -112,12 +113,13 @@ def write_backup(client: redis.Redis, path: Path, now: datetime) -> Backup:
         part.unlink(missing_ok=True)
         return _write_file(client, path, part, now)
     except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
         raise BackupError(
             f"{path}: cannot be written: {error.strerror}. Choose an existing folder that this user can "
             "write to and that has space for the whole store"
         ) from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def _write_file(client: redis.Redis, path: Path, part: Path, now: datetime) -> Backup:

@@ -209,6 +209,15 @@ def test_a_backup_that_does_not_fit_leaves_no_file_and_writes_go_on(tmp_path, se
     assert len(admit(services, 2)) == 1
 
 
+def test_a_server_that_refuses_to_pause_writes_leaves_no_file(tmp_path, services, start_valkey):
+    with start_valkey().client() as client:
+        client.execute_command("ACL", "SETUSER", "guest", "on", "nopass", "~*", "+@all", "-client|pause")
+        guest = redis.Redis.from_url(url_of(client), username="guest", password="any")
+        with guest, pytest.raises(BackupError, match="does not allow CLIENT PAUSE"):
+            write_backup(guest, tmp_path / "backup", NOW)
+    assert list(tmp_path.glob("backup*")) == []
+
+
 def test_a_backup_that_cannot_be_read_is_an_error_with_its_reason(tmp_path, services, store):
     for name, reason in (("missing", "No such file or directory"), ("", "Is a directory")):
         with pytest.raises(BackupError, match=rf"cannot be read: {reason}\. Name a backup"):
