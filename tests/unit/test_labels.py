@@ -13,6 +13,9 @@ from flask_babel import force_locale
 from integration.clients.wolkvox_protocol import VerdictKind
 from integration.dashboard import language
 from integration.dashboard.presenting.labels import KNOWN, VERDICTS, label_for, verdict_word
+from integration.dashboard.views.audit import ACTS, REVEALED, act_label
+from integration.dashboard.views.recall import _REVEALS
+from integration.dashboard.views.recalls import KINDS
 from integration.domain.dates import ALLOWED
 from integration.domain.phone_numbers import reasons
 
@@ -137,3 +140,63 @@ def test_the_reasons_of_lookups_are_found():
 def test_every_reason_of_a_lookup_is_said_in_spanish(spanish, reason):
     # A reason of a status gets the status appended.
     assert label_for(reason) != reason or label_for(f"{reason} (401)") != f"{reason} (401)"
+
+
+# --- the audit log -------------------------------------------------------------------------------
+
+
+def actions_logged():
+    """Yield the actions that calls of `note` and `note_done` log, with "…" for each value in a text."""
+    for package in ("integration", "workers"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if not isinstance(node, ast.Call):
+                    continue
+                if getattr(node.func, "id", getattr(node.func, "attr", "")) not in {"note", "note_done"}:
+                    continue
+                texts = (literal_text(argument) for argument in node.args)
+                yield from filter(None, (next((text for text in texts if text), None),))
+
+
+def literal_text(node):
+    if isinstance(node, ast.JoinedStr):
+        parts = (each.value if isinstance(each, ast.Constant) else "…" for each in node.values)
+        text = "".join(parts)
+        return text if text.strip("…") else None
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+# A chosen action of the bulk actions is a variable, and so are the values that are revealed.
+LOGGED = sorted(
+    {
+        text
+        for action in actions_logged()
+        if ":…" not in action
+        for text in (
+            [action.replace("…", kind) for kind in KINDS]
+            if action.startswith("begin")
+            else [action.replace("…", each) for each in _REVEALS]
+        )
+    }
+    | set(KINDS)
+)
+
+
+def test_the_actions_that_are_logged_are_found():
+    assert {"test alert", "sign-out", "retry", "begin cancel of many", "reveal curl", "remap"} <= set(LOGGED)
+    assert len(LOGGED) > 35
+
+
+@pytest.mark.parametrize("action", LOGGED)
+@pytest.mark.parametrize("spoken", [name for name in language.LANGUAGES if name != "en"])
+def test_every_action_of_the_audit_log_is_said_in_every_language(action, spoken):
+    app = Flask("words")
+    language.install(app)
+    with app.test_request_context():
+        english = act_label(action)
+        with force_locale(spoken):
+            said = act_label(action)
+    known = next(act for act in sorted(ACTS, key=len, reverse=True) if action.startswith(act))
+    revealed = action.removeprefix(known).strip()
+    assert revealed in {"", *REVEALED}, action
+    assert not set(said.split()) & set(english.split()) - {"a", "CRM", "curl", "editor"}, (said, english)

@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from integration.services.container import Services
 
 PAGE_SIZE: Final = 50
-# Labels of actions, by the first words of the logged text. The filter offers these actions.
+# Labels of actions by the logged text, the options of the filter. "reveal" is followed by a key of REVEALED.
 ACTS: Final = {
     "sign-in": _l("sign-in"),
     "failed sign-in": _l("failed sign-in"),
     "sign-out": _l("sign-out"),
     "search": _l("search"),
     "reveal": _l("reveal"),
-    "open event": _l("open event"),
-    "try a route": _l("try a route"),
+    "open event in the studio": _l("open an event in the route editor"),
+    "try a route on what came": _l("try a route"),
     "retry": _l("retry"),
     "cancel": _l("cancel"),
     "ask again": _l("request again"),
     "send again": _l("send again"),
-    "begin retry": _l("begin retry"),
-    "begin cancel": _l("begin cancel"),
+    "begin retry of many": _l("begin retry of many"),
+    "begin cancel of many": _l("begin cancel of many"),
     "stop job": _l("stop job"),
     "remap": _l("map again"),
     "dismiss parked": _l("dismiss parked events"),
@@ -42,6 +42,7 @@ ACTS: Final = {
     "pause": _l("pause"),
     "resume": _l("resume"),
     "test call": _l("test call"),
+    "test alert": _l("test alert"),
     "acknowledge problem": _l("acknowledge a problem"),
     "snooze problem": _l("snooze a problem"),
     "assign problem": _l("take a problem"),
@@ -51,6 +52,20 @@ ACTS: Final = {
     "find person": _l("search for a person"),
     "forget": _l("erase"),
     "accept configuration": _l("accept configuration"),
+}
+# Labels of revealed values. After "request" and "answer", the number of the attempt follows.
+REVEALED: Final = {
+    "telephone": _l("telephone"),
+    "customer": _l("customer"),
+    "record": _l("record in the CRM"),
+    "headers": _l("headers"),
+    "body": _l("body"),
+    "event": _l("event"),
+    "curl": _l("curl command"),
+    "request": _l("request of attempt"),
+    "answer": _l("answer to attempt"),
+    "parked event": _l("parked event"),
+    "delivery": _l("delivery"),
 }
 
 
@@ -77,9 +92,13 @@ def audit(services: Services) -> Response:
 
 
 def act_label(what: str) -> str:
-    """Return a logged text with the action at its start translated. Other words stay unchanged."""
+    """Return a logged text in the language of the request. Unknown words stay unchanged."""
     known = max((act for act in ACTS if f"{what} ".startswith(f"{act} ")), key=len, default="")
-    return f"{ACTS[known]}{what.removeprefix(known)}" if known else what
+    if not known:
+        return what
+    revealed, _dash, number = what.removeprefix(known).strip().partition("-")
+    words = (ACTS[known], REVEALED.get(revealed, revealed), number)
+    return " ".join(str(each) for each in words if each)
 
 
 def _cursor() -> str | None:
