@@ -266,10 +266,33 @@ def test_a_pause_for_a_duration_ends_after_it(services, chosen, minutes):
 def test_a_pause_until_the_opening_ends_tomorrow_by_the_accounts_clock(tmp_path, store, hours, opening):
     services = make_services(tmp_path, store, two_accounts(more=hours))
     services.binding.bind()
-    Pages(services).post("/accounts/bogota/pause", {"for": "opening"})
+    Pages(services).post("/accounts/bogota/pause", {"for": "morning"})
     until = services.accounts.get("bogota").until.astimezone(BOGOTA)
     assert f"{until:%H:%M}" == opening
     assert until.date() == (datetime.now(BOGOTA) + timedelta(days=1)).date()
+
+
+@pytest.mark.parametrize(
+    ("hours", "english", "spanish"),
+    [
+        ("", "until tomorrow 08:00 GMT-05:00", "hasta mañana 08:00 GMT-05:00"),
+        (
+            'calling_hours = { every_day = ["09:30-12:00"] }',
+            "until the opening, tomorrow 09:30 GMT-05:00",
+            "hasta la apertura, mañana 09:30 GMT-05:00",
+        ),
+    ],
+)
+def test_the_end_of_a_pause_names_an_opening_only_if_there_is_one_and_its_time_with_the_zone(
+    tmp_path, store, hours, english, spanish
+):
+    services = make_services(tmp_path, store, two_accounts(more=hours))
+    services.binding.bind()
+    for language, words in (("en", english), ("es", spanish)):
+        text = Pages(services, language=language).get("/accounts/bogota").text
+        assert f'<option value="morning">{words}</option>' in text
+    done = Pages(services).post("/accounts/bogota/pause", {"for": "morning"}).text
+    assert re.search(r"Paused until tomorrow \d\d:\d\d GMT-05:00; it then resumes by itself", done)
 
 
 def test_a_pause_without_an_end_waits_until_it_is_resumed(services):
@@ -380,9 +403,9 @@ def test_what_was_done_is_said_in_the_readers_language(services):
     services.audit.note("luis", "something new")
     text = Pages(services, "admin", language="es").get("/audit").text
     assert "inicio de sesión fallido" in text
-    assert "mostrar telephone" in text
+    assert "mostrar teléfono" in text
     assert "something new" in text
-    assert "mostrar telephone" in Pages(services, "admin", language="es").get("/audit?what=reveal").text
+    assert "mostrar teléfono" in Pages(services, "admin", language="es").get("/audit?what=reveal").text
 
 
 @pytest.mark.parametrize("cursor", ["x", "1", "9" * 40 + "-1", "$", "+"])

@@ -10,11 +10,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from integration.clients.wolkvox_protocol import VerdictKind
 from integration.domain.recall import Attempt, Filter, State
 from integration.store.recalls import encoded_attempt
 from integration.store.token_queue import PushResult
 from support import ENVIRON, SOURCES_AND_ROUTES, make_services, two_accounts
-from support.dashboard_client import Pages
+from support.dashboard_client import Pages, text_of
 from support.hook_client import HookClient
 from support.installation import Installation
 from support.seeded import fill
@@ -440,3 +441,28 @@ def test_an_account_links_the_latest_refusal_of_wolkvox(installation):
     text = installation.get("/accounts/bogota")
     assert re.search(rf'Latest rejection by wolkvox: <a href="/recalls/{recall}"><q>.* is no good', text)
     assert NUMBER not in text
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en", "Latest dead recall: X; last fault: no complete answer within 5 s"),
+        ("es", "Última rellamada fallida: X; último error: no llegó una respuesta completa en 5 s"),
+    ],
+)
+def test_an_account_says_in_words_that_no_answer_arrived(services, language, words):
+    installation = RecallPages(services)
+    recall = installation.form()
+    attempt = Attempt(
+        started_at=NOW, seconds=5, http_status=None, code=None, msg=None, outcome=VerdictKind.UNKNOWN
+    )
+    fault = "no complete answer within 5 s"
+    reason = f"the recall failed repeatedly while other recalls passed; last fault: {fault}"
+    installation.push(
+        PushResult(kind="ended", state="dead", reason=reason, attempt=encoded_attempt(attempt), passed=False)
+    )
+    text = text_of(Pages(services, language=language).get("/accounts/bogota"))
+    first, last = words.split("X")
+    assert re.search(f"{first}[^;:]+{last}", text), text
+    for address in ("/accounts/bogota", "/recalls?state=dead", f"/recalls/{recall}"):
+        assert "None" not in text_of(Pages(services, language=language).get(address))

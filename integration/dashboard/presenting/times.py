@@ -48,6 +48,12 @@ def clock(moment: datetime, zone: tzinfo, now: datetime | None = None) -> str:
     return f"{_day(local.date(), today)} {format_datetime(moment, form, tzinfo=zone, locale=get_locale())}"
 
 
+def clock_with_zone(moment: datetime, zone: tzinfo) -> str:
+    """Return a time in a zone with the zone's offset, such as "tomorrow 17:30 GMT-05:00"."""
+    offset = format_datetime(moment, "OOOO", tzinfo=zone, locale=get_locale())
+    return f"{clock(moment, zone)} {offset}"
+
+
 def _day(day: date, today: date) -> str:
     words = {-1: _("yesterday"), 0: _("today"), 1: _("tomorrow")}
     form = _THIS_YEAR if day.year == today.year else _ANOTHER_YEAR

@@ -16,7 +16,7 @@ from integration.dashboard.presenting.account_cache import account_snapshot
 from integration.dashboard.presenting.account_labels import quota_label, state_options, state_word, weekdays
 from integration.dashboard.presenting.account_overview import overview
 from integration.dashboard.presenting.labels import label_for
-from integration.dashboard.presenting.times import clock_or_day
+from integration.dashboard.presenting.times import clock_with_zone
 from integration.dashboard.responses import back_to, flash_message, note, page, person
 from integration.dashboard.views.recalls import answer_text
 from integration.domain.recall import Filter, State
@@ -134,26 +134,30 @@ def _hours(settings: Account) -> list[tuple[int, str]] | None:
 
 def _pause_ends(services: Services, name: str) -> list[tuple[str, str]]:
     """Return the choices for the end of a pause, as pairs of form value and label."""
-    opening = clock_or_day(_tomorrows_opening(services, name), zone_of(services.config, name))
+    opening, zone = _next_opening(services, name), zone_of(services.config, name)
+    if opening is None:
+        morning = _("until %(time)s", time=clock_with_zone(_tomorrow(services, name, MORNING), zone))
+    else:
+        morning = _("until the opening, %(time)s", time=clock_with_zone(opening, zone))
     return [
         ("", _("until it is resumed")),
         ("30", _("for 30 minutes")),
         ("60", _("for 1 hour")),
-        ("opening", _("until the opening, %(time)s", time=opening)),
+        ("morning", morning),
     ]
 
 
-def _tomorrows_opening(services: Services, name: str) -> datetime:
-    """Return the first opening after today (aware), on the account's clock.
-
-    Without calling hours, or if they never open, return tomorrow at 08:00.
-    """
+def _tomorrow(services: Services, name: str, at: time) -> datetime:
+    """Return a time of tomorrow (aware), on the account's clock."""
     zone = zone_of(services.config, name)
-    tomorrow = services.store.now().astimezone(zone).date() + timedelta(days=1)
+    return datetime.combine(services.store.now().astimezone(zone).date() + timedelta(days=1), at, zone)
+
+
+def _next_opening(services: Services, name: str) -> datetime | None:
+    """Return the first opening after today (aware); None without calling hours, or if they never open."""
     account = services.config.accounts.get(name)
     hours = None if account is None else account.calling_hours
-    opening = None if hours is None else next_opening(hours, datetime.combine(tomorrow, time(0), zone))
-    return opening or datetime.combine(tomorrow, MORNING, zone)
+    return None if hours is None else next_opening(hours, _tomorrow(services, name, time(0)))
 
 
 @role("operator")
@@ -172,7 +176,7 @@ def pause_account(services: Services, name: str) -> ResponseReturnValue:
     note(services, "pause", name)
     words = _("Paused until it is resumed. New recalls are queued.")
     if until is not None:
-        at = clock_or_day(until, zone_of(services.config, name))
+        at = clock_with_zone(until, zone_of(services.config, name))
         words = _("Paused until %(time)s; it then resumes by itself. New recalls are queued.", time=at)
     flash_message(words)
     return back_to(back)
@@ -192,8 +196,8 @@ def _pause_end(services: Services, name: str, chosen: str, text: str) -> datetim
         if until is None or not is_pause_end(until, moment):
             raise ValueError(_("Not paused: the end must be a time in the future, within a year."))
         return until
-    if chosen == "opening":
-        return _tomorrows_opening(services, name)
+    if chosen == "morning":
+        return _next_opening(services, name) or _tomorrow(services, name, MORNING)
     if chosen not in {"", *_MINUTES}:
         raise ValueError(_("Not paused: this duration is not offered."))
     return moment + timedelta(minutes=_MINUTES[chosen]) if chosen else None

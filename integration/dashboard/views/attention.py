@@ -12,7 +12,7 @@ from integration.config.models import zone_of
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting import problem_labels
 from integration.dashboard.presenting.account_cache import account_snapshot
-from integration.dashboard.presenting.times import clock_or_day
+from integration.dashboard.presenting.times import clock_with_zone
 from integration.dashboard.responses import back_to, flash_message, note, page, person
 from integration.domain.errors import NotFoundError
 
@@ -75,7 +75,7 @@ def snooze_problem(services: Services, row: str) -> ResponseReturnValue:
         return back_to(url_for("dashboard.attention"))
     services.problem_notes.snooze(row, person().name, until)
     note(services, "snooze problem", row)
-    flash_message(_("Snoozed until %(time)s.", time=clock_or_day(until, zone_of(services.config))))
+    flash_message(_("Snoozed until %(time)s.", time=clock_with_zone(until, zone_of(services.config))))
     return back_to(url_for("dashboard.attention"))
 
 

@@ -19,6 +19,7 @@ from integration.config.models import zone_of
 from integration.dashboard.addresses import client_address
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting import display_text
+from integration.dashboard.presenting.labels import label_for
 from integration.dashboard.presenting.times import AccountZones
 from integration.dashboard.responses import back_to, failure, flash_message, note, page, person
 from integration.dashboard.views.search import stored_term
@@ -109,11 +110,14 @@ def _answers(services: Services, filters: FilterQuery) -> list[AnswerGroup]:
 def answer_text(recall: Recall) -> str:
     """Return wolkvox's message for the last attempt of a dead recall, masked, or its HTTP status.
 
-    Return "" for other recalls, and without attempts.
+    If no answer arrived, return the reason why the recall is dead. Return "" for other recalls, and without
+    attempts.
     """
     if recall.state is not State.DEAD or not recall.attempts:
         return ""
     latest = recall.attempts[-1]
+    if latest.http_status is None:
+        return display_text.without_names(recall, label_for(recall.reason))
     return display_text.without_names(recall, latest.msg) or f"HTTP {latest.http_status}"
 
 
