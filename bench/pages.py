@@ -42,7 +42,7 @@ def measure(results: Results, system: str, stage: BenchStage) -> None:
         base_url=f"http://127.0.0.1:{stage.web_port}", trust_env=False, timeout=60, follow_redirects=True
     ) as client:
         proof = _sign_in(client)
-        recall = re.search(r'href="/recalls/([0-9A-Za-z-]{8,})"', client.get("/recalls").text)
+        recall = re.search(r'href="/recalls/(rc_[\w-]+)"', client.get("/recalls").text)
         paths = {**PATHS, **({"recall": f"/recalls/{recall[1]}"} if recall else {})}
         for name, path in paths.items():
             _add(results, system, f"{name}{ENDING}", [_seconds(client, "GET", path) for _ in range(ROUNDS)])
