@@ -142,6 +142,12 @@ def test_a_country_code_too_many_and_a_trunk_zero_after_it_are_cut(written, coun
         ("6017432100-1", "extension or one digit too many"),
         ("6017432100 12", "extension or one digit too many"),
         ("+57 601 743 2100 - 1234", "extension or one digit too many"),
+        ("6017432100 (5)", "extension or one digit too many"),
+        ("3001112233.00", "extension or one digit too many"),
+        ("-3001112233", "negative"),
+        (-3001112176, "negative"),
+        ("=-3001112176", "negative"),
+        ("\uff0d3001112233", "negative"),
         ("3001112233, 3102223344", "several"),
         ("3001112233 / 3102223344", "several"),
         ("3001112233 - 3102223344", "several"),
@@ -222,6 +228,34 @@ def test_a_last_digit_apart_is_not_joined_to_a_number_that_is_whole_without_it()
     with pytest.raises(UnmappableError, match="digit too many"):
         read("021 234 567 - 8", "PY")
     assert e164("300 111 223 3") == "573001112233"
+
+
+@pytest.mark.parametrize(
+    ("country", "written"),
+    [
+        ("PY", "021 234 567 (8)"),
+        ("PY", "7192764 12"),
+        ("PY", "7192764.12"),
+        ("BR", "1191234567.5"),
+        ("BR", "119123456.00"),
+        ("BR", "(55) 5446-1037 12"),
+        ("AR", "3815732093 12"),
+        ("AR", "(0381) 573-2093-12"),
+        ("PE", "(01) 9257294 12"),
+        ("PE", "19257294 - 12"),
+        ("GT", "5025 2612-123"),
+    ],
+)
+def test_digits_after_a_whole_number_make_no_longer_number(country, written):
+    """All digits together are a valid number, or an old form of one."""
+    with pytest.raises(UnmappableError, match="extension or one digit too many"):
+        read(written, country)
+
+
+def test_a_last_group_as_long_as_the_one_before_it_belongs_to_the_number():
+    assert e164("021 234 56 78", "PY") == "595212345678"
+    assert e164("0 2 1 2 3 4 5 6 7 8", "PY") == "595212345678"
+    assert e164("- 300 111 22 33") == "573001112233"
 
 
 NEVER_DIALLED = {

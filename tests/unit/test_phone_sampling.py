@@ -89,6 +89,15 @@ def test_a_valid_number_is_read_as_itself_or_parked_in_each_of_ten_ways(country,
                 assert found == write("{e164}", number), (way, written)
 
 
+@pytest.mark.parametrize("country", ALL_COUNTRIES)
+def test_an_extension_or_decimals_after_a_valid_number_make_no_other_number(country, chance):
+    for number in numbers_of(country, chance):
+        national = phonenumbers.national_significant_number(number)
+        for whole in (national, write("+{e164}", number)):
+            for end in (" 12", "-5", "-123", " (5)", "(12)", ".00", ".5", " - 1234", " ext. 12", ";12"):
+                assert dialled(whole + end, country) in {None, write("{e164}", number)}, whole + end
+
+
 @pytest.mark.parametrize("country", ["CL", "CO", "MX"])
 def test_a_digit_that_was_lost_or_typed_twice_makes_no_other_number(country, chance):
     """In other countries some numbers with a digit missing are valid: no rule finds those."""

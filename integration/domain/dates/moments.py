@@ -17,8 +17,10 @@ __all__ = ["ALLOWED", "in_zone", "parse_day", "parse_moment", "parse_time_on"]
 
 _CLOCK = r"((?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:[.,]\d{1,9})?)?)"  # 24:00 and leap seconds do not match
 _OFFSET = r"(Z|[+-]\d{2}(?::?\d{2})?)"
-# RFC 9557 writes the name of the zone in brackets, and others after a space.
-_ZONE_NAME = r"(?: ?\[([\w/+-]+)\]| ([a-z][\w+-]*(?:/[\w+-]+)+|UTC|GMT))"
+# RFC 9557 writes the name of the zone in brackets, and others after a space. Names such as localtime and
+# posix/… depend on the machine.
+_ZONE = r"((?!posix/|right/)[a-z][\w+-]*(?:/[\w+-]+)+|UTC|GMT)"
+_ZONE_NAME = rf"(?: ?\[{_ZONE}\]| {_ZONE})"
 _ISO = re.compile(
     rf"(\d{{4}}-\d{{2}}-\d{{2}})[T ]{_CLOCK} ?{_OFFSET}?{_ZONE_NAME}?",
     re.ASCII | re.IGNORECASE,
@@ -27,6 +29,8 @@ _ISO_BASIC = re.compile(
     rf"(\d{{8}})T((?:[01]\d|2[0-3])[0-5]\d(?:[0-5]\d(?:[.,]\d{{1,9}})?)?){_OFFSET}?",
     re.ASCII | re.IGNORECASE,
 )
+# "09:00-12:00" can be 9 o'clock with the offset -12:00, or the time from 9 to 12 o'clock.
+_TIME_AND_LATER = re.compile(r"[\d-]{10} (\d\d):(\d\d) ?-(\d\d)(?::?(\d\d))?", re.ASCII)
 _DATE_ALONE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _EPOCH = re.compile(r"(\d{10})(\d{9}|\d{6}|\d{3})?(?:\.(\d{1,9}))?", re.ASCII)
 # .NET's JSON. The milliseconds are UTC; the offset is the one of the server.
@@ -138,12 +142,18 @@ def _date_alone(text: str) -> date | None:
 
 def _iso(text: str) -> datetime | None:
     match = _ISO.fullmatch(text)
-    if match is None:
+    if match is None or _is_period(text):
         return None
     offset = (match[3] or "").upper()
     moment = datetime.fromisoformat(f"{match[1]}T{match[2]}{offset}")
     name = match[4] or match[5]
     return moment if name is None else _in_named_zone(moment, offset, name)
+
+
+def _is_period(text: str) -> bool:
+    """Return True if the offset of a text can also be the end of a period, because it is a later time."""
+    match = _TIME_AND_LATER.fullmatch(text)
+    return match is not None and match.group(1, 2) < (match[3], match[4] or "00")
 
 
 def _in_named_zone(moment: datetime, offset: str, name: str) -> datetime | None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import unicodedata
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from integration.domain.errors import UnmappableError
 
 if TYPE_CHECKING:
-    from datetime import date, datetime
+    from datetime import date
 
     _MomentT = TypeVar("_MomentT", datetime, date)
 
 FIRST_YEAR, LAST_YEAR = 2000, 2100
+_FIRST_OFFSET, _LAST_OFFSET = timedelta(hours=-12), timedelta(hours=14)  # of the time zones in use
 ALLOWED: Final = (
     "ISO 8601, epoch seconds (10 digits), milliseconds (13 digits), microseconds (16 digits) or nanoseconds "
     "(19 digits), YYYYmmddHHMMSS, RFC 2822, /Date(milliseconds)/, a date alone where the account has "
@@ -63,13 +65,21 @@ def shape(text: str) -> str:
 
 
 def in_range(moment: _MomentT) -> _MomentT:
-    """Return the moment unchanged. Raise UnmappableError for a year before 2000 or after 2100.
+    """Return the moment unchanged.
 
-    Databases write years such as 0001, 1899, 1900, 1970 and 9999 for "no date".
+    Raise UnmappableError for a year before 2000 or after 2100, because databases write years such as 0001,
+    1899, 1900, 1970 and 9999 for "no date". Raise it for an offset that no time zone has, too.
     """
     if not FIRST_YEAR <= moment.year <= LAST_YEAR:
         raise unreadable("a date in a year that is out of range")
+    if not _FIRST_OFFSET <= _offset(moment) <= _LAST_OFFSET:
+        raise unreadable("a date with an offset that no time zone has")
     return moment
+
+
+def _offset(moment: date) -> timedelta:
+    """Return the offset of a datetime, and no time for a moment without one."""
+    return (moment.utcoffset() if isinstance(moment, datetime) else None) or timedelta(0)
 
 
 def unreadable(found: str, allowed: str = ALLOWED) -> UnmappableError:

@@ -27,9 +27,7 @@ PhoneCheck = Literal["valid", "possible"]
 
 _NORTH_AMERICA: Final = 1
 
-# A last group that is unusual in a number: a single digit, or up to four after a dash with spaces.
-_UNUSUAL_LAST_GROUP: Final = re.compile(r"(.*\d)(?:[ .)-]+\d| - \d{1,4})")
-_LAST_GROUP: Final = re.compile(r"(.*\d)[ .()-]+\d{1,5}")
+_LAST_GROUP: Final = re.compile(r"(.*?(\d+))([ .()-]+)(\d{1,5})[ .()-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +74,7 @@ def _read_one(text: str, country: str, phone_check: PhoneCheck, *, toll_free: bo
         return _dialable(_only_number_of_today(text, country, as_written), toll_free=toll_free)
     if plans.has_two_readings(valid):
         raise unmappable(reasons.TWO_READINGS)
-    if _is_valid_without(_UNUSUAL_LAST_GROUP, text, country):
+    if _is_valid_without_last_group(text, country, unusual_only=True):
         raise unmappable(reasons.EXTRA_DIGITS)
     return _dialable(valid, toll_free=toll_free)
 
@@ -129,6 +127,8 @@ def _only_number_of_today(text: str, country: str, as_written: tuple[PhoneNumber
             if number and number not in found and phonenumbers.is_valid_number(number):
                 found.append(number)
     if len(found) == 1 and not plans.has_two_readings(found[0]):
+        if _is_valid_without_last_group(text, country):
+            raise unmappable(reasons.EXTRA_DIGITS)
         return found[0]
     raise unmappable(reasons.TWO_READINGS if found else _reason(text, country, spellings, as_written))
 
@@ -165,10 +165,20 @@ def _parsed(text: str) -> PhoneNumber | None:
         return None
 
 
-def _is_valid_without(last_group: re.Pattern[str], text: str, country: str) -> bool:
-    """Return True if the text without its last group of digits is a valid number too."""
-    found = last_group.fullmatch(text)
-    return found is not None and any(map(phonenumbers.is_valid_number, _as_written(found[1], country)))
+def _is_valid_without_last_group(text: str, country: str, *, unusual_only: bool = False) -> bool:
+    """Return True if the text without its last group of digits is a valid number too.
+
+    With `unusual_only`, this is False for a group that is at least as long as the group before it, as in
+    300 111 2233, unless it is in brackets or follows a dash between spaces.
+    """
+    found = _LAST_GROUP.fullmatch(text)
+    if found is None:
+        return False
+    rest, before, separator, last = found.groups()
+    usual = len(last) >= len(before) and separator != " - " and "(" not in separator
+    if unusual_only and usual:
+        return False
+    return any(map(phonenumbers.is_valid_number, _as_written(rest, country)))
 
 
 def _dialable(number: PhoneNumber, *, toll_free: bool) -> PhoneNumber:
@@ -186,7 +196,7 @@ def _reason(
     """Return the reason why a text is no valid number."""
     if len(digits_of(text)) > MOST_DIGITS + 2:
         return reasons.SEVERAL
-    if _is_valid_without(_LAST_GROUP, text, country):
+    if _is_valid_without_last_group(text, country):
         return reasons.EXTRA_DIGITS
     for spelling in spellings:
         reason = plans.reason_of(spelling.country_code, spelling.after_code)

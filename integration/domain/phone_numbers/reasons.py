@@ -47,6 +47,11 @@ SCIENTIFIC: Final = Reason(
     "a number in scientific notation, which has lost digits",
     "all digits; export the column as text from the spreadsheet",
 )
+# A spreadsheet computes -3001112176 from the text +57-3001112233.
+NEGATIVE: Final = Reason(
+    "a negative number, which a spreadsheet computes from a number with dashes",
+    "all digits; export the column as text from the spreadsheet",
+)
 EXTENSION: Final = Reason(
     "a number with an extension, which is not dialled",
     "the number alone; put the extension into a separate field",

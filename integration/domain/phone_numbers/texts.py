@@ -21,6 +21,8 @@ _SCHEME: Final = re.compile(r"(?:tel|whatsapp|phone|callto|p):(?://)?", re.IGNOR
 _QUOTES: Final = ('"', "'")
 # Spreadsheets write a whole number that was read as a decimal number with ".0" at its end.
 _SPREADSHEET_DECIMAL: Final = re.compile(r"(\+?\d+)\.0")
+_DECIMAL: Final = re.compile(r"\+?\d{8,}\.\d{1,2}")
+_NEGATIVE: Final = re.compile(r"-\d[\d ().-]*")
 _CODE_IN_BRACKETS: Final = re.compile(r"^\( ?\+ ?(\d{1,3}) ?\)")
 _SCIENTIFIC: Final = re.compile(r"[+-]?\d+(?:[.,]\d+)?e[+-]?\d+", re.IGNORECASE)
 # Brazilian long-distance numbers are printed as 0xx11…, with xx for any carrier's two digits.
@@ -113,6 +115,10 @@ def _checked(text: str) -> str:
     twice = _CODE_TWICE.fullmatch(text)
     if twice:
         return "+" + text[text.index("+", 1) + 1 :].strip()
+    if _NEGATIVE.fullmatch(text):
+        raise unmappable(reasons.NEGATIVE)
+    if _DECIMAL.fullmatch(text):
+        raise unmappable(reasons.EXTRA_DIGITS)
     if _WRITTEN.fullmatch(text):
         digits = digits_of(text)
         if len(digits) < FEWEST_DIGITS and not digits.strip("0"):

@@ -10,6 +10,7 @@ _LUA = Code("integration/store/lua/*.lua")
 _RETRY = Code("workers/retry.py")
 _SCHEDULE = Code("integration/domain/schedule/rules.py")
 _OPENINGS = Code("integration/domain/schedule/openings.py")
+_DATES = Code("integration/domain/dates/*.py")
 _DRAIN = Code("workers/drain.py")
 _WOLKVOX = Code("integration/clients/wolkvox_protocol.py")
 
@@ -109,6 +110,18 @@ GUARDS = (
         "a callback is scheduled on a holiday",
         _OPENINGS.condition("_windows", "closed_days"),
         "test_dates.py::test_a_date_alone_on_a_closed_day_is_the_next_opening",
+    ),
+    mutant(
+        "a date that can also be a period is parked",
+        "the end of a period is read as an offset",
+        _DATES.condition("_iso", "_is_period"),
+        "test_dates.py::test_other_forms_are_unmappable_and_never_guessed",
+    ),
+    mutant(
+        "a date with an offset that no time zone has is parked",
+        "it is moved by up to a day",
+        _DATES.condition("in_range", "_FIRST_OFFSET"),
+        "test_dates.py::test_other_forms_are_unmappable_and_never_guessed",
     ),
     mutant(
         "a date without a time zone is never sent",

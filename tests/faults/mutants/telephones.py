@@ -34,8 +34,26 @@ GUARDS = (
     mutant(
         "a number followed by a separate last digit is parked",
         "an extension is dialled as the last digit of a longer number",
-        _READING.condition("_read_one", "_UNUSUAL_LAST_GROUP"),
+        _READING.condition("_read_one", "_is_valid_without_last_group"),
         "test_phone_numbers.py::test_a_last_digit_apart_is_not_joined_to_a_number_that_is_whole_without_it",
+    ),
+    mutant(
+        "a text that is an old form is parked if it is a valid number without its last digits",
+        "an extension is dialled as part of another number",
+        _READING.condition("_only_number_of_today", "_is_valid_without_last_group"),
+        "test_phone_numbers.py::test_digits_after_a_whole_number_make_no_longer_number",
+    ),
+    mutant(
+        "a negative number is parked",
+        "the result of a spreadsheet's subtraction is dialled",
+        _TEXTS.condition("_checked", "_NEGATIVE"),
+        "test_phone_numbers.py::test_a_text_that_is_not_one_number_is_parked_with_its_reason",
+    ),
+    mutant(
+        "a number with decimals is parked",
+        "its decimals become the last digits of the number",
+        _TEXTS.condition("_checked", "_DECIMAL"),
+        "test_phone_numbers.py::test_digits_after_a_whole_number_make_no_longer_number",
     ),
     mutant(
         "an old form must correspond to exactly one current number",
