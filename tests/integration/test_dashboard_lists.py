@@ -16,7 +16,7 @@ from werkzeug.test import Client
 
 from integration.app import compose
 from integration.dashboard import language
-from integration.dashboard.presenting.times import clock
+from integration.dashboard.presenting.times import ago, clock, when
 from integration.dashboard.views.recalls import EXPORTS_A_MINUTE
 from integration.domain.errors import StoreAwayError
 from integration.domain.recall import State
@@ -215,3 +215,25 @@ def test_days_that_are_near_are_named(hours, english, spanish):
     for name, words in (("en", english), ("es", spanish)):
         with app.test_request_context(), force_locale(name):
             assert clock((NOON + timedelta(hours=hours)).astimezone(UTC), BOGOTA, NOON) == words
+
+
+@pytest.mark.parametrize(
+    ("name", "relative", "whole"),
+    [
+        ("en", "5 min ago", "Monday 2 March 2026 12:00:00"),
+        ("es", "hace 5 min", "lunes 2 de marzo de 2026 12:00:00"),
+        ("pt_BR", "há 5 min", "segunda-feira, 2 de março de 2026 12:00:00"),
+    ],
+)
+def test_dates_have_the_form_of_the_language_and_texts_can_continue_after_them(name, relative, whole):
+    app = Flask("times")
+    language.install(app)
+    with app.test_request_context(), force_locale(name):
+        assert ago(NOON - timedelta(minutes=5), NOON) == relative
+        assert whole in when(NOON, BOGOTA)
+
+
+@pytest.mark.parametrize(("name", "heading"), [("es", "lunes 2 de marzo"), ("en", "Monday 2 March")])
+def test_the_heading_of_a_day_has_the_form_of_the_language(installation, name, heading):
+    pages = Pages(installation.services, language=name)
+    assert f": {heading}</h2>" in pages.get("/calendar?day=2026-03-02").text

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
 from babel.dates import format_date, format_datetime, format_timedelta
-from flask_babel import get_locale
+from flask_babel import get_locale, pgettext
 from flask_babel import gettext as _
 from markupsafe import Markup
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 _THIS_YEAR = "d MMM"
 _ANOTHER_YEAR = "d MMM y"
 _NEAR = timedelta(hours=12)
-_WITH_ZONE = "EEEE d MMMM y HH:mm:ss zzzz (OOOO)"
 
 
 class AccountZones:
@@ -61,11 +60,13 @@ def _day(day: date, today: date) -> str:
 
 
 def ago(moment: datetime, now: datetime | None = None) -> str:
-    """Return a time relative to now, such as "5 min ago" or "in 5 min"."""
+    """Return a time relative to now, such as "5 min ago" or "in 5 min".
+
+    Units have no full stop, which CLDR gives some languages ("há 5 min."): texts continue after it.
+    """
     delta = moment - (now or datetime.now(UTC))
-    return str(
-        format_timedelta(delta, add_direction=True, format="short", threshold=1.3, locale=get_locale())
-    )
+    words = format_timedelta(delta, add_direction=True, format="short", threshold=1.3, locale=get_locale())
+    return str(words).replace(".", "")
 
 
 def duration(seconds: float | None) -> str:
@@ -83,7 +84,8 @@ def when(moment: datetime | None, zone: tzinfo) -> str:
     """
     if moment is None:
         return ""
-    whole = format_datetime(moment, _WITH_ZONE, tzinfo=zone, locale=get_locale())
+    form = pgettext("date", "EEEE d MMMM y") + " HH:mm:ss zzzz (OOOO)"
+    whole = format_datetime(moment, form, tzinfo=zone, locale=get_locale())
     is_near = abs(moment - datetime.now(UTC)) < _NEAR
     relative = Markup("<small>{}</small>").format(ago(moment)) if is_near else ""
     return Markup('<time datetime="{}" title="{}">{} {}</time>').format(
