@@ -3,19 +3,20 @@
 HubSpot posts to the `optionsUrl` of an input field when a user opens the drop-down, searches it, or loads
 more options. Source: "Using external data" in
 https://developers.hubspot.com/docs/api-reference/latest/automation/workflow-actions/custom-action-reference.
+_PROVIDERS has the functions that list the options.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from integration.domain.errors import UnreadableError
-from integration.mapping.route_reads import ACTION_INPUTS, read_by, under
+from integration.mapping.route_reads import ACTION_INPUTS, compared_with, read_by, under
 from integration.webhooks.providers.bodies import json_of
 from integration.webhooks.providers.replies import as_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from integration.config.models import Route
     from integration.domain.delivery import Delivery, Reply
@@ -25,6 +26,13 @@ ACCOUNT_INPUT: Final = "account"
 """The usual name of the input field for the account, which `ringback hubspot project` writes."""
 
 _LONGEST_CURSOR: Final = 9
+
+
+class Option(NamedTuple):
+    """An option: the value that the action sends, and the text that the user sees."""
+
+    value: str
+    label: str
 
 
 def options_reply(delivery: Delivery, routes: Sequence[Route]) -> Reply:
@@ -37,28 +45,52 @@ def options_reply(delivery: Delivery, routes: Sequence[Route]) -> Reply:
     if not isinstance(name, str):
         raise UnreadableError("inputFieldName", "not a text", "the name of the input field")
     search, start = _fetch_options(body.get("fetchOptions"))
-    values = [value for value in option_values(name, routes) if search in value.casefold()]
+    found = [
+        option
+        for option in options_of(name, routes)
+        if search in option.value.casefold() or search in option.label.casefold()
+    ]
     # The vendor's sample has the three keys in each option.
     options = [
-        {"label": value, "description": value, "value": value}
-        for value in values[start : start + MOST_OPTIONS]
+        {"label": option.label, "description": option.label, "value": option.value}
+        for option in found[start : start + MOST_OPTIONS]
     ]
     page: dict[str, Any] = {"options": options, "searchable": True}
-    if start + MOST_OPTIONS < len(values):
+    if start + MOST_OPTIONS < len(found):
         page["after"] = str(start + MOST_OPTIONS)
     return as_json(200, page)
 
 
-def option_values(name: str, routes: Sequence[Route]) -> tuple[str, ...]:
-    """Return the values that an input field may have, in the order of the routes.
+def options_of(name: str, routes: Sequence[Route]) -> tuple[Option, ...]:
+    """Return the values that an input field may have, in the order of the routes, without duplicates.
 
-    The values are the accounts of the routes that read the field in `account`. A field that no route
-    reads there has no values, except ACCOUNT_INPUT, which then has the accounts of all routes.
+    They are the accounts of the routes that read the field in `account`, else the texts with which `when`
+    compares it. A field of another kind has none, except ACCOUNT_INPUT, which then has the accounts of all
+    routes.
     """
-    reading = [route for route in routes if name in account_inputs([route])]
-    if not reading and name == ACCOUNT_INPUT:
-        reading = [*routes]
-    return tuple(dict.fromkeys(account for route in reading for account in route.account_names))
+    for key, provide in _PROVIDERS.items():
+        reading = [route for route in routes if name in under(ACTION_INPUTS, read_by([route], key))]
+        if options := tuple(dict.fromkeys(provide(name, reading))):
+            return options
+    return tuple(dict.fromkeys(_accounts(name, routes))) if name == ACCOUNT_INPUT else ()
+
+
+def _accounts(_name: str, routes: Sequence[Route]) -> Iterable[Option]:
+    return (Option(account, account) for route in routes for account in route.account_names)
+
+
+def _compared_texts(name: str, routes: Sequence[Route]) -> Iterable[Option]:
+    return (Option(text, text) for text in compared_with(routes, f"{ACTION_INPUTS}.{name}"))
+
+
+_PROVIDERS: Final[Mapping[str, Callable[[str, Sequence[Route]], Iterable[Option]]]] = {
+    "account": _accounts,
+    "when": _compared_texts,
+}
+"""The functions that list the options of an input field, by the key of the routes whose template reads it.
+
+A function gets the name of the field and the routes that read it. The first one that has an option decides.
+"""
 
 
 def account_inputs(routes: Sequence[Route]) -> tuple[str, ...]:

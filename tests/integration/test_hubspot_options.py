@@ -7,6 +7,8 @@ import json
 
 import pytest
 
+from integration.webhooks import hubspot_options
+from integration.webhooks.hubspot_options import Option
 from support import ENVIRON, account, make_services
 from support.hook_client import HookClient
 from support.openapi_check import check_answer
@@ -112,6 +114,48 @@ def test_a_source_without_a_route_has_no_account(web_of):
     assert values(post(web, asked())) == []
 
 
+def test_a_field_for_the_campaign_has_the_texts_that_the_routes_name(web_of):
+    web = web_of(SOURCE + by_field("account", ["bogota"]))
+    assert values(post(web, asked("campaign"))) == [], "no route names a campaign"
+    chosen = (
+        "when = \"event.inputFields.campaign in ['12345', '678'] or event.inputFields.campaign == '9'\"\n"
+    )
+    web = web_of(SOURCE + by_field("account", ["bogota"]) + chosen)
+    assert values(post(web, asked("campaign"))) == ["12345", "678", "9"]
+    assert values(post(web, asked("campaign", q="67"))) == ["678"]
+    assert values(post(web, asked("account"))) == ["bogota"]
+    assert values(post(web, asked("customer"))) == []
+
+
+def test_texts_that_stand_for_accounts_are_the_options_of_their_field(web_of):
+    sites = [("lima", "Lima Centro"), ("bogota", "Bogotá Norte")]
+    text = "".join(
+        route(name) + f"when = \"event.inputFields.account == '{site}'\"\n" for name, site in sites
+    )
+    web = web_of(SOURCE + text)
+    assert values(post(web, asked())) == ["Lima Centro", "Bogotá Norte"]
+
+
+def test_the_options_of_another_field_take_one_function(web_of, monkeypatch):
+    """The function may give an option a label, and the user searches the label too."""
+
+    def campaigns(name, routes):
+        assert (name, [each.account_names for each in routes]) == ("campaign", [("bogota",)])
+        return [Option("12345", "Cobranza"), Option("678", "Ventas"), Option("678", "Ventas")]
+
+    web = web_of(SOURCE + by_field("account", ["bogota"]) + SOURCE.replace("crm", "other"))
+    monkeypatch.setattr(
+        hubspot_options, "_PROVIDERS", {**hubspot_options._PROVIDERS, "campaign_id": campaigns}
+    )
+    answer = post(web, asked("campaign"))
+    assert answer.json["options"] == [
+        {"label": "Cobranza", "description": "Cobranza", "value": "12345"},
+        {"label": "Ventas", "description": "Ventas", "value": "678"},
+    ]
+    assert [each["value"] for each in post(web, asked("campaign", q="VENT")).json["options"]] == ["678"]
+    assert values(post(web, asked("account"))) == ["bogota"]
+
+
 def test_what_is_offered_is_accepted_by_the_route(web_of):
     web = web_of(SOURCE + by_field("account", ["bogota", "lima"]))
     telephones = {"bogota": "300 111 2233", "lima": "300 111 2233"}
@@ -143,6 +187,19 @@ def test_many_accounts_come_in_pages(web_of):
         fetch = {"after": answer.json.get("after")}
     assert found == names
     assert fetch == {"after": None}, "the last page has no cursor"
+
+
+def test_five_thousand_accounts_are_paged_and_searched(web_of):
+    names = [f"account-{number:04}" for number in range(5000)]
+    web = web_of(SOURCE + by_field("account", names), names)
+    found, after = [], None
+    while after is not None or not found:
+        answer = post(web, asked(**({} if after is None else {"after": after})))
+        found, after = found + values(answer), answer.json.get("after")
+    assert found == names
+    assert values(post(web, asked(q="account-4321"))) == ["account-4321"]
+    second = post(web, asked(q="account-1", after="100"))
+    assert values(second) == names[1100:1200]
 
 
 def test_a_search_filters_and_pages(web_of):
