@@ -2,9 +2,10 @@
 
 The store keeps the waiting events with their due times. A Celery message only announces that a source has
 due lookups. A failed lookup is repeated later, also if the worker has died. Some failures affect every
-record: a refused token, a rate limit, no answer. After such a failure the source's lookups are suspended
-for a while, unless their settings change. If only single records cannot be read, only their events wait.
-These events are parked after MOST_TRIES tries.
+record: a rate limit, no answer. After such a failure the source's lookups are suspended for a while, unless
+their settings change. After a refused token they are suspended until their settings change, or until an
+online check succeeds. If only single records cannot be read, only their events wait. These events are
+parked after MOST_TRIES tries.
 """
 
 from __future__ import annotations
@@ -116,12 +117,14 @@ class LookupRunner:
         return True
 
     def _settle(self, source: str, settings: str, waiting: list[StoredEvents], found: LookupResult) -> None:
-        self._services.lookup_status.succeeded(source)
+        self._services.lookup_status.succeeded(source, settings)
+        error = _gravest(found)
+        # Noted first, because the events are due again as soon as the settings change.
+        if error and error.needs_change:
+            self._note(source, settings, error, 0.0, holds=True)
         waits = [wait for stored in waiting if (wait := self._admit(stored, found)) is not None]
-        if waits:
-            failures = found.failed.values()
-            error = next((each for each in failures if each.kind is FailureKind.FORBIDDEN), None)
-            self._note(source, settings, error or next(iter(failures)), min(waits), holds=False)
+        if error and waits and not error.needs_change:
+            self._note(source, settings, error, min(waits), holds=False)
 
     def _fail(
         self, source: str, settings: str, waiting: list[StoredEvents], error: LookupFailedError
@@ -137,13 +140,20 @@ class LookupRunner:
         self, source: str, settings: str, error: LookupFailedError, wait_seconds: float, *, holds: bool
     ) -> None:
         log.warning(
-            "records could not be read; the lookup is repeated",
+            "records could not be read; the source waits until its lookup is changed"
+            if error.needs_change
+            else "records could not be read; the lookup is repeated",
             source=source,
             kind=error.kind,
             reason=error.reason,
         )
         self._services.lookup_status.failed(
-            source, settings, error.kind, error.reason, wait_seconds=wait_seconds, holds=holds
+            source,
+            settings,
+            error.kind,
+            error.reason,
+            wait_seconds=None if error.needs_change else wait_seconds,
+            holds=holds,
         )
 
     def _admit(self, stored: StoredEvents, found: LookupResult) -> float | None:
@@ -173,13 +183,23 @@ class LookupRunner:
         kept = stored if is_tried else replace(stored, tries=stored.tries - 1)
         longest = LONGEST_RECORD_WAIT_SECONDS if is_tried else LONGEST_WAIT_SECONDS
         requested = max((each.retry_after_seconds or 0.0 for each in failures if each), default=0.0)
-        wait = wait_after(stored.tries, requested, longest)
+        needs_change = any(each.needs_change for each in failures if each)
+        wait = 0.0 if needs_change else wait_after(stored.tries, requested, longest)
         self._services.admission.resolve(kept, plans, parked=False, wait_seconds=wait)
         return wait if any(isinstance(plan, Pending) for plan in plans) else None
 
 
 def _all_failed(waiting: list[StoredEvents], error: LookupFailedError) -> LookupResult:
     return LookupResult({}, dict.fromkeys(_ids_of(waiting), error))
+
+
+def _gravest(found: LookupResult) -> LookupFailedError | None:
+    """Return the failure of single records that needs the operator most: credentials, then permissions."""
+    return max(
+        found.failed.values(),
+        key=lambda error: (error.needs_change, error.kind is FailureKind.FORBIDDEN),
+        default=None,
+    )
 
 
 def _ids_of(waiting: list[StoredEvents]) -> tuple[str, ...]:

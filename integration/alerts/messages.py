@@ -162,6 +162,17 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "test": ("Mensaje de prueba", "Es una prueba del canal. No tiene que hacer nada."),
     },
 }
+# The text of "lookups-failing" without a next try: the CRM rejects the credentials.
+_REFUSED_LOOKUPS: Final = {
+    "en": (
+        "{reason}. Waiting events: {events}, since {since}. They wait until the lookup of the source is "
+        "changed."
+    ),
+    "es": (
+        "{reason}. Eventos en espera: {events}, desde el {since}. Esperan hasta que se cambie la consulta "
+        "(lookup) del origen."
+    ),
+}
 _MANY: Final = {
     "en": ("{number} alerts at once: {kind}", "{names}.", "{names} and {more} more."),
     "es": ("{number} alertas a la vez: {kind}", "{names}.", "{names} y {more} más."),
@@ -217,6 +228,8 @@ def text_of(
         names = ", ".join(values["names"])
         return title.format(number=values["number"], kind=kind), text.format(names=names, more=values["more"])
     title, text = _WORDS[language][kind]
+    if values.get("next_try") == "":
+        text = _REFUSED_LOOKUPS[language]
     known = {**values, "subject": subject}
     known["reason"] = translate(str(known.get("reason", "")))
     filled = {name: masked(known.get(name, "")) for name in re.findall(r"{(\w+)}", title + text)}

@@ -280,7 +280,8 @@ def _lookups_failing(rule: LookupsFailing, _config: Config, facts: RuleFacts) ->
                 "events": status.events,
                 "reason": failure.reason,
                 "since": _utc_text(failure.since),
-                "next_try": _utc_text(failure.next_try),
+                # "" if the source waits until its lookup is changed
+                "next_try": "" if failure.next_try is None else _utc_text(failure.next_try),
             }
             yield name, values, NOW
 

@@ -1,7 +1,8 @@
 """`ringback check` validates configuration, store and tokens; `ringback config accept` accepts a change.
 
 `check` reports all results at once. `--online` makes read-only calls to wolkvox and to the services of
-the lookups. It leases each queue for the call; otherwise `check` writes nothing.
+the lookups. It leases each queue for the call, and ends the wait of a source whose lookup succeeds; otherwise
+`check` writes nothing.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from integration.services.online_check import OnlineCheck, check_lookups, check_
 from integration.store.audit import COMMAND_LINE, AuditLog
 from integration.store.durability import inspect
 from integration.store.monitoring.config_changes import ConfigChanges
+from integration.store.monitoring.lookup_status import LookupStatusStore
 
 if TYPE_CHECKING:
     from integration.config.models import Config
@@ -199,8 +201,9 @@ def _online_checks(context: CliContext, config: Config | None, store: dict[str, 
         output.problem(
             "warning: without a store the queues cannot be locked. Stop all workers that use these tokens."
         )
-    queues = check_queues(config, None if store["state"] == "none" else context.store)
-    return [*queues, *check_lookups(config)]
+    usable = None if store["state"] == "none" else context.store
+    status = None if usable is None else LookupStatusStore(usable)
+    return [*check_queues(config, usable), *check_lookups(config, status)]
 
 
 # --- output ------------------------------------------------------------------------------------

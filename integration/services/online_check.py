@@ -2,7 +2,7 @@
 
 A source without a lookup is left out. A queue that pushes or waits is not called, and a free queue is
 leased for the call, so that calls of Ringback do not overlap on a token. Without a store no queue is
-leased, and the command says so.
+leased, and the command says so. If a lookup succeeds, a source that waits after a failure goes on.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from integration.domain.account import Account
     from integration.services.connection_probe import ProbeResult
     from integration.store.client import Store
+    from integration.store.monitoring.lookup_status import LookupStatusStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +47,11 @@ def check_queues(config: Config, store: Store | None) -> list[OnlineCheck]:
     return [_ask_queue(accounts, store) for accounts in queues.values()]
 
 
-def check_lookups(config: Config) -> list[OnlineCheck]:
-    """Read one record for every source with a lookup, and return the results.
+def check_lookups(config: Config, status: LookupStatusStore | None) -> list[OnlineCheck]:
+    """Read one record for every source with a lookup, and return the results. Raise StoreAwayError.
 
-    The record need not exist: only the credentials are checked.
+    The record need not exist: only the credentials are checked. If they are accepted, `status` ends the
+    wait of a source, so that its events are looked up at once.
     """
     results = []
     for name, source in config.sources.items():
@@ -64,6 +66,9 @@ def check_lookups(config: Config) -> list[OnlineCheck]:
             failure = next(iter(found.failed.values()), None)
             detail = failure.reason if failure else f"{lookup.provider} accepts the lookup's credentials"
             good = failure is None or failure.reason in UNREADABLE_SAMPLES
+            accepted = failure is None or not failure.kind.is_about_source
+            if accepted and status is not None and status.succeeded(name, lookup.digest):
+                detail += ". Its waiting events are looked up now"
             results.append(OnlineCheck(who=(name,), good=good, detail=detail))
     return results
 

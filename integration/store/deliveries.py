@@ -441,7 +441,7 @@ class DeliveryStore:
         found = set()
         for source, digest in settings.items():
             due, (holds, until, failed) = next(replies), next(replies)
-            held = holds == "1" and failed == digest and int(until) > now
+            held = holds == "1" and failed == digest and (not until or int(until) > now)
             if due and not held:
                 found.add(source)
         return found

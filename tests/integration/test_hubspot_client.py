@@ -259,12 +259,12 @@ def test_the_check_of_a_lookup_reads_its_object_and_reports_an_unreadable_record
     settings = {"kind": "hubspot", "secrets": ["s" * 20], "name": "crm"}
     source = HubspotSource(**settings, lookup=lookup(hubspot, object="deals"))
     config = Config(accounts={}, sources={"crm": source}, routes=(), vars={})
-    (good,) = check_lookups(config)
+    (good,) = check_lookups(config, None)
     assert good.good
     assert hubspot.asked[0]["path"] == "/crm/objects/2026-03/deals/batch/read"
     hubspot.add("1", "deals")
     hubspot.unreadable.add("1")
-    (bad,) = check_lookups(config)
+    (bad,) = check_lookups(config, None)
     assert (bad.good, bad.detail) == (False, "HubSpot could not read the record")
 
 

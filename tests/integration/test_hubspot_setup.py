@@ -296,7 +296,11 @@ def test_a_wrong_token_keeps_the_events_until_it_is_corrected(user):
         assert user.send()["pending"] == "1"
         reason = wait_until(user.lookup_fault, 60, what="the reason in `ringback recalls`")
         assert "rejects the token" in reason
+        assert "The source waits until its lookup is changed" in user.terminal.run("ringback parked 2>&1")
+        user.change_property()
+        assert user.send()["pending"] == "1"
         assert user.recalls() == []
+    assert len(user.hubspot.asked) == 1, "a token that was refused is not sent again"
     user.terminal.variables = SECRETS
     user.terminal.run(user.commands("ringback check\n"))
     with user.up():

@@ -1,4 +1,4 @@
-"""Lookups that fail: when they are tried again, and where an operator sees that events wait."""
+"""Lookups that fail: when they are tried again."""
 
 from __future__ import annotations
 
@@ -7,22 +7,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from integration.alerts.monitor import AlertMonitor
 from integration.clients.lookups import hubspot
 from integration.clients.lookups.requests import REQUEST_SECONDS
 from integration.services.parked import ParkedFilter
-from support import ENVIRON, hubspot_event, parked_events, url_of
-from support.cli_runner import Ringback
+from support import hubspot_event, parked_events
 from support.counting import counts
-from support.dashboard_client import Pages, text_of
-from support.hubspot_stub import HubspotFault, HubspotStub, rate_limited
+from support.hubspot_stub import TOKEN, HubspotFault, HubspotStub, rate_limited
 from support.lookup_installation import LookupInstallation, config_text
-from support.metrics_client import client_of, figures
-from support.reporters import SilentReporter
 from workers.lookups import LONGEST_RECORD_WAIT_SECONDS, MOST_TRIES, wait_after
 
 AT = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0).isoformat()
-RULE = '[[alerts.rules]]\nkind = "lookups-failing"\nminutes = 5\n'
 REFUSED = HubspotFault(status=401, body=b"{}")
 DROP = HubspotFault(act="drop")
 UNREADABLE = HubspotFault(status=400, body=b"{}")
@@ -52,9 +46,6 @@ def seconds_until(moment):
     return (moment - datetime.now(UTC)).total_seconds()
 
 
-# --- when it is tried again ----------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("fault", [REFUSED, DROP, HubspotFault(status=503), rate_limited("DAILY")])
 def test_while_a_source_waits_no_event_of_it_is_looked_up(installation, fault):
     installation.hubspot.faults.append(fault)
@@ -82,20 +73,66 @@ def test_after_the_wait_all_events_are_looked_up_and_the_failure_is_over(install
     assert not installation.services.store.client.exists(installation.key("lookup_failure:hubspot"))
 
 
-def test_a_refused_token_waits_an_hour(failing):
+def test_a_refused_token_is_not_tried_again(failing):
     failure = failing.status.failure
     assert (failure.kind, failure.reason, failure.failures) == ("refused", REASON, 1)
-    assert 3500 < seconds_until(failure.next_try) <= 3600
+    assert (failure.is_held, failure.next_try) == (True, None)
+    asked = len(failing.hubspot.asked)
+    failing.post(hubspot_event(4, AT))
+    other = another_process(failing)
+    in_a_year = round((datetime.now(UTC) + timedelta(days=365)).timestamp() * 1000)
+    for process in (failing, other):
+        process.services.store._protocol.clock = lambda: in_a_year
+        assert not process.is_due
+        process.look_up()
+    assert len(failing.hubspot.asked) == asked
+    assert failing.status.events == 4
 
 
-def test_a_changed_token_is_tried_at_once(failing, tmp_path, store):
-    changed = LookupInstallation(
-        tmp_path, store, failing.hubspot, config_text(failing.hubspot.base_url, "pat-another")
-    )
+def another_process(installation, token=TOKEN):
+    """Return another process of the installation, which read the configuration with this token."""
+    text, client = config_text(installation.hubspot.base_url, token), installation.services.store.client
+    return LookupInstallation(installation.folder, client, installation.hubspot, text)
+
+
+def test_a_changed_token_is_tried_at_once(failing):
+    changed = another_process(failing, "pat-another")
     assert changed.status.failure is None
     assert changed.is_due
     changed.look_up()
     assert set(changed.customers()) == {"1", "2", "3"}
+
+
+def test_a_token_that_is_refused_between_two_objects_is_not_tried_again(installation):
+    installation.hubspot.add("7", "deals", phone="3001110007")
+    installation.hubspot.faults_of_objects["deals"] = REFUSED
+    installation.post(hubspot_event(1, AT), deal_event(7))
+    installation.look_up()
+    assert set(installation.customers()) == {"1"}
+    assert (installation.status.failure.is_held, installation.status.failure.next_try) == (True, None)
+    assert not installation.is_due
+    asked = len(installation.hubspot.asked)
+    installation.look_up()
+    assert len(installation.hubspot.asked) == asked
+    installation.hubspot.token = "pat-another"
+    installation.hubspot.faults_of_objects.clear()
+    changed = another_process(installation, "pat-another")
+    assert changed.is_due, "the event waits no longer than for the change"
+    changed.look_up()
+    assert (changed.status.events, changed.status.failure) == (0, None)
+
+
+def test_the_store_keeps_no_token(failing):
+    client = failing.services.store.client
+    stored = b"".join(client.dump(key) for key in client.scan_iter("*"))
+    assert TOKEN.encode() not in stored
+
+
+def test_a_success_with_other_settings_does_not_end_the_wait(failing):
+    assert not failing.services.lookup_status.succeeded("hubspot", "settings of another process")
+    assert failing.status.failure.is_held
+    assert failing.services.lookup_status.succeeded("hubspot", failing.lookup.digest)
+    assert failing.status.failure is None
 
 
 def test_a_429_waits_as_long_as_hubspot_says(installation):
@@ -375,103 +412,3 @@ def test_lookups_of_a_source_that_waits_do_not_look_due_to_drains(failing):
     client = failing.services.store.client
     now = datetime.now(UTC).timestamp() * 1000
     assert client.zcount(failing.key("lookups"), "-inf", now) == 0
-
-
-# --- where it is seen ------------------------------------------------------------------------------
-
-
-def run(installation, tmp_path, *args):
-    environ = {**ENVIRON, "REDIS_URL": url_of(installation.services.store.client)}
-    return Ringback(tmp_path / "ringback.toml", environ)(*args)
-
-
-@pytest.mark.parametrize("command", ["recalls", "parked"])
-def test_the_command_line_says_that_events_wait_why_and_until_when(failing, tmp_path, command):
-    found = run(failing, tmp_path, command)
-    assert f"3 events wait for HubSpot (source hubspot): {REASON}. Next try at 20" in found.stderr
-    assert "or when you change the lookup of the source" in found.stderr
-    (status,) = json.loads(run(failing, tmp_path, command, "--json").stdout)["lookups"]
-    assert (status["source"], status["provider"], status["events"]) == ("hubspot", "HubSpot", 3)
-    assert (status["failure"]["kind"], status["failure"]["reason"]) == ("refused", REASON)
-
-
-def test_events_that_wait_without_a_failure_are_counted_without_a_reason(installation, tmp_path):
-    installation.post(hubspot_event(1, AT))
-    found = run(installation, tmp_path, "parked")
-    assert "1 event waits for HubSpot (source hubspot).\n" in found.stderr
-
-
-@pytest.mark.parametrize("command", ["recalls", "parked"])
-def test_nothing_is_said_when_none_waits(installation, tmp_path, command):
-    assert run(installation, tmp_path, command).stderr == ""
-
-
-def test_the_page_of_a_source_says_that_events_wait_and_why(failing):
-    page = text_of(Pages(failing.services).get("/sources/hubspot"))
-    assert "3 events wait for HubSpot" in page
-    assert "HubSpot rejects the token" in page
-    assert "next try" in page
-    page = text_of(Pages(failing.services, language="es").get("/sources/hubspot"))
-    assert "3 eventos esperan a HubSpot" in page
-    assert "HubSpot rechaza el token" in page
-
-
-def test_the_first_page_has_the_source_among_what_requires_attention(failing):
-    page = text_of(Pages(failing.services).get("/"))
-    assert "Source hubspot: lookups in HubSpot fail" in page
-    assert "HubSpot rejects the token" in page
-    assert "Waiting events: 3, since" in page
-    assert "All quiet" not in page
-    page = text_of(Pages(failing.services, language="es").get("/"))
-    assert "Origen hubspot: fallan las consultas a HubSpot" in page
-    assert "HubSpot rechaza el token" in page
-
-
-def test_the_list_of_sources_shows_the_one_that_cannot_be_read(failing):
-    assert "HubSpot cannot be read" in text_of(Pages(failing.services).get("/sources"))
-    assert "no se puede leer HubSpot" in text_of(Pages(failing.services, language="es").get("/sources"))
-
-
-def test_the_page_of_a_delivery_says_why_it_waits(installation):
-    delivery = installation.post(hubspot_event(1, AT))["delivery"]
-    assert "Its record is read from HubSpot" in text_of(
-        Pages(installation.services).get(f"/deliveries/{delivery}")
-    )
-    installation.hubspot.faults.append(rate_limited("SECONDLY", Retry_After="30"))
-    installation.look_up()
-    page = text_of(Pages(installation.services).get(f"/deliveries/{delivery}"))
-    assert "1 event waits for HubSpot" in page
-    assert "rate limit is reached (429)" in page
-    installation.make_due()
-    installation.hubspot.faults.clear()
-    installation.services.lookup_status.succeeded("hubspot")
-    installation.look_up()
-
-
-def test_the_metrics_have_the_events_and_the_reason(failing):
-    found = figures(client_of(failing.services))
-    assert found["ringback_lookup_events_waiting{source=hubspot}"] == 3
-    assert found["ringback_lookup_failing{reason=refused,source=hubspot}"] == 1
-    assert found["ringback_lookup_failing{reason=unreachable,source=hubspot}"] == 0
-
-
-def test_the_alert_begins_after_its_minutes_and_ends_with_the_failure(failing, tmp_path, store):
-    failing = LookupInstallation(
-        tmp_path, store, failing.hubspot, RULE + config_text(failing.hubspot.base_url)
-    )
-
-    def holds(minutes):
-        later = datetime.now(UTC) + timedelta(minutes=minutes)
-        AlertMonitor(failing.services, "web:1", SilentReporter(), lambda: later).evaluate()
-        return [alert.kind for alert in failing.services.alerts.holding() if alert.on]
-
-    assert holds(4) == []
-    assert holds(6) == ["lookups-failing"]
-    page = text_of(Pages(failing.services).get("/alerts"))
-    assert "Source hubspot: lookups in HubSpot fail" in page
-    assert "Waiting events: 3" in page
-    assert "fallan las consultas a HubSpot" in text_of(Pages(failing.services, language="es").get("/alerts"))
-    assert "lookups-failing 5 minutes" in text_of(Pages(failing.services).get("/sources/hubspot"))
-    failing.services.lookup_status.succeeded("hubspot")
-    assert holds(7) == ["lookups-failing"], "it is over a minute after its cause"
-    assert holds(9) == []

@@ -261,6 +261,18 @@ def test_a_fault_of_bitrix24_has_its_kind_and_no_secret(bitrix, fault, kind):
     assert BITRIX_KEY not in caught.value.reason
 
 
+@pytest.mark.parametrize(
+    ("fault", "needs_change"),
+    [(BITRIX_FAULTS[0][0], True), (BITRIX_FAULTS[1][0], False), (BITRIX_FAULTS[2][0], False)],
+    ids=["401", "403", "insufficient_scope"],
+)
+def test_a_webhook_of_bitrix24_that_lacks_a_permission_needs_no_other_address(bitrix, fault, needs_change):
+    bitrix.fault = fault
+    with pytest.raises(LookupFailedError) as caught:
+        look_up(bitrix_lookup(bitrix), ["ONCRMLEADADD/7405"])
+    assert caught.value.needs_change is needs_change
+
+
 def test_a_bitrix24_that_is_away_is_unreachable(bitrix):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -362,13 +374,13 @@ def test_the_check_of_a_lookup_asks_bitrix24(tmp_path, bitrix):
     source = JsonSource(
         name="b24", kind="json", verify="url-key", url_key="k" * 32, lookup=bitrix_lookup(bitrix)
     )
-    (good,) = check_lookups(Config(accounts={}, sources={"b24": source}, routes=(), vars={}))
+    (good,) = check_lookups(Config(accounts={}, sources={"b24": source}, routes=(), vars={}), None)
     assert good.good
     assert len(bitrix.requests) == 1
     rejected = source.model_copy(
         update={"lookup": bitrix_lookup(bitrix, url=f"{bitrix.root}/rest/1/wrong-key-0123456/")}
     )
-    (bad,) = check_lookups(Config(accounts={}, sources={"b24": rejected}, routes=(), vars={}))
+    (bad,) = check_lookups(Config(accounts={}, sources={"b24": rejected}, routes=(), vars={}), None)
     assert not bad.good
 
 
@@ -378,5 +390,5 @@ def test_the_check_of_a_lookup_asks_bitrix24(tmp_path, bitrix):
 def test_the_check_of_a_lookup_distinguishes_an_unknown_lead_from_an_error(meta, fault, good):
     meta.fault = fault
     source = JsonSource(name="m", kind="json", verify="url-key", url_key="k" * 32, lookup=meta_lookup(meta))
-    (found,) = check_lookups(Config(accounts={}, sources={"m": source}, routes=(), vars={}))
+    (found,) = check_lookups(Config(accounts={}, sources={"m": source}, routes=(), vars={}), None)
     assert found.good is good

@@ -26,6 +26,7 @@ def config_text(url, token=TOKEN):
 
 class LookupInstallation(Installation):
     def __init__(self, folder, store, hubspot, text=None):
+        self.folder = folder
         super().__init__(make_services(folder, store, text or config_text(hubspot.base_url)))
         self.web = HookClient(self.services)
         self.hubspot = hubspot

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from integration.cli import output
-from integration.clients.lookups import FailureKind
 from integration.config.models import lookups_of
 from integration.store.monitoring.lookup_status import LookupStatusStore
 from integration.telemetry.logging import printable
@@ -23,7 +22,10 @@ def waiting_lookups(context: CliContext) -> list[LookupStatus]:
 
 
 def as_fields(status: LookupStatus) -> dict[str, Any]:
-    """Return the status of a lookup as JSON fields. `failure` is None unless the latest try failed."""
+    """Return the status of a lookup as JSON fields. `failure` is None unless the latest try failed.
+
+    Its `next_try` is None if the events wait until the lookup is changed.
+    """
     failure = status.failure
     return {
         "source": status.source,
@@ -34,7 +36,7 @@ def as_fields(status: LookupStatus) -> dict[str, Any]:
             "kind": failure.kind,
             "reason": failure.reason,
             "since": output.moment(failure.since),
-            "next_try": output.moment(failure.next_try),
+            "next_try": failure.next_try and output.moment(failure.next_try),
         },
     }
 
@@ -51,8 +53,10 @@ def _line(context: CliContext, status: LookupStatus) -> str:
     failure = status.failure
     if failure is None:
         return f"{line}."
-    next_try = output.moment(failure.next_try, context.zone_of())
-    text = f"{line}: {printable(failure.reason)}. Next try at {next_try}"
-    if failure.kind == FailureKind.REFUSED:
-        return f"{text}, or when you change the lookup of the source in the configuration."
-    return f"{text}."
+    line = f"{line}: {printable(failure.reason)}."
+    if failure.next_try is None:
+        return (
+            f"{line} The source waits until its lookup is changed in the configuration. To try it again "
+            "without a change, run `ringback check --online`."
+        )
+    return f"{line} Next try at {output.moment(failure.next_try, context.zone_of())}."

@@ -12,12 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from integration.clients.lookups.requests import REQUEST_SECONDS, json_object, send
-from integration.clients.lookups.results import (
-    REFUSED_WAIT_SECONDS,
-    FailureKind,
-    LookupFailedError,
-    LookupResult,
-)
+from integration.clients.lookups.results import FailureKind, LookupFailedError, LookupResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,7 +98,7 @@ def _failure(answer: httpx.Response) -> LookupFailedError:
         return LookupFailedError(FailureKind.RATE_LIMITED, f"Meta's rate limit is reached (code {code})")
     if code in _TOKEN_CODES or status == 401:  # noqa: PLR2004  (HTTP)
         words = f"Meta rejects the token: check the lookup's token (code {code})"
-        return LookupFailedError(FailureKind.REFUSED, words, REFUSED_WAIT_SECONDS)
+        return LookupFailedError(FailureKind.REFUSED, words)
     if code in _PERMISSION_CODES or status == 403:  # noqa: PLR2004  (HTTP)
         words = f"Meta rejects the token: it may lack the permission leads_retrieval (code {code})"
         return LookupFailedError(FailureKind.FORBIDDEN, words)

@@ -10,7 +10,8 @@ from typing import Any, Final
 # What templates can read of one event's record: the names, such as `record` and `contact`, with their values.
 Variables = Mapping[str, Any]
 
-REFUSED_WAIT_SECONDS: Final = 3600.0
+# How long a source waits after a missing permission, which can be added without a change of the credentials.
+PERMISSION_WAIT_SECONDS: Final = 3600.0
 
 
 class FailureKind(StrEnum):
@@ -29,7 +30,7 @@ class FailureKind(StrEnum):
 
 
 class LookupFailedError(Exception):
-    """The records cannot be read now. A later attempt may succeed.
+    """The records cannot be read now. A later attempt may succeed, unless `needs_change` is True.
 
     `reason` contains no token and no customer data. `retry_after_seconds` is the wait that the CRM requests,
     or None.
@@ -40,6 +41,11 @@ class LookupFailedError(Exception):
         self.kind = kind
         self.reason = reason
         self.retry_after_seconds = retry_after_seconds
+
+    @property
+    def needs_change(self) -> bool:
+        """Return True if no later attempt with the same settings is useful, because the CRM rejects them."""
+        return self.kind is FailureKind.REFUSED and self.retry_after_seconds is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +68,10 @@ def failure_of_status(
     `reason` explains the status to the operator, or is None.
     """
     words = f"{reason} ({status})" if reason else f"{provider} answered {status}"
-    if status in {401, 403}:
-        return LookupFailedError(FailureKind.REFUSED, words, REFUSED_WAIT_SECONDS)
+    if status == 401:  # noqa: PLR2004  (unauthorized)
+        return LookupFailedError(FailureKind.REFUSED, words)
+    if status == 403:  # noqa: PLR2004  (forbidden)
+        return LookupFailedError(FailureKind.REFUSED, words, PERMISSION_WAIT_SECONDS)
     away = status >= 500 or status == 408  # noqa: PLR2004  (HTTP)
     kind = FailureKind.UNREACHABLE if away else FailureKind.UNREADABLE
     return LookupFailedError(kind, words, retry_after_seconds)

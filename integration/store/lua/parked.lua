@@ -36,12 +36,13 @@ function Parked.forget(id)
 end
 
 -- Return why the lookups of a source fail, an empty table if they do not: kind, reason, since, failures (in a row),
--- until (the next try), holds ("1" if no lookup of the source is tried before it), settings (those that failed).
+-- until (the next try; "" if it waits for other settings), holds ("1" if no lookup of the source is tried before it),
+-- settings (a digest of those that failed).
 function Lookups.failure(source) return hash(P .. 'lookup_failure:' .. source) end
 
--- Return the time before which no lookup of a source is tried, 0 for none.
+-- Return the time before which no lookup of a source is tried, 0 for none, infinity if it waits for other settings.
 function Lookups.held_until(failure)
-  return failure.holds == '1' and tonumber(failure['until']) or 0
+  return failure.holds == '1' and (tonumber(failure['until']) or math.huge) or 0
 end
 
 -- The time in `lookups` is a hint for drains, so it includes the source's wait. The time in `lookups:<source>` does
@@ -164,14 +165,17 @@ if is_command('take_lookups', 'postpone_lookup', 'fail_lookups', 'end_lookup_fai
     if before.settings ~= failure.settings or outdated or other then redis.call('DEL', key) end
     redis.call('HSETNX', key, 'since', now)
     redis.call('HINCRBY', key, 'failures', 1)
-    redis.call('HSET', key, 'kind', failure.kind, 'reason', failure.reason, 'until', now + failure.wait_ms,
-      'holds', failure.holds and '1' or '', 'settings', failure.settings)
+    redis.call('HSET', key, 'kind', failure.kind, 'reason', failure.reason,
+      'until', failure.wait_ms and now + failure.wait_ms or '', 'holds', failure.holds and '1' or '',
+      'settings', failure.settings)
     return 1
   end
 
-  -- Clear the failure of a source whose lookups succeed again. A failure of single records stays.
-  local function end_lookup_failure(source)
-    if Lookups.failure(source).holds ~= '1' then return 0 end
+  -- Clear the failure of a source whose lookups succeed again. A failure of single records stays, and one with other
+  -- settings.
+  local function end_lookup_failure(source, settings)
+    local failure = Lookups.failure(source)
+    if failure.holds ~= '1' or failure.settings ~= settings then return 0 end
     return redis.call('DEL', P .. 'lookup_failure:' .. source)
   end
 
@@ -190,7 +194,7 @@ if is_command('take_lookups', 'postpone_lookup', 'fail_lookups', 'end_lookup_fai
 
   function COMMANDS.fail_lookups(source, failure) return fail_lookups(source, cjson.decode(failure)) end
 
-  function COMMANDS.end_lookup_failure(source) return end_lookup_failure(source) end
+  function COMMANDS.end_lookup_failure(source, settings) return end_lookup_failure(source, settings) end
 
   function COMMANDS.postpone_lookup(id, wait_ms, reason) return postpone_lookup(id, tonumber(wait_ms), reason) end
 

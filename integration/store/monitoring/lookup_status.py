@@ -28,13 +28,14 @@ class LookupFailure:
 
     `kind` is a value of FailureKind. `failures` counts consecutive failures since `since`. If `is_held`
     is True, no record is looked up before `next_try` unless the lookup's settings change; otherwise the
-    failure affects single records only.
+    failure affects single records only. `next_try` is None if only a change of the settings, or
+    `LookupStatusStore.succeeded`, ends the wait.
     """
 
     kind: str
     reason: str
     since: datetime
-    next_try: datetime
+    next_try: datetime | None
     failures: int
     is_held: bool
 
@@ -76,20 +77,28 @@ class LookupStatusStore:
         }
 
     def failed(
-        self, source: str, settings: str, kind: FailureKind, reason: str, *, wait_seconds: float, holds: bool
+        self,
+        source: str,
+        settings: str,
+        kind: FailureKind,
+        reason: str,
+        *,
+        wait_seconds: float | None,
+        holds: bool,
     ) -> None:
         """Record a failure of the lookups of a source. Raise StoreAwayError.
 
         `settings` is the digest of the lookup's settings. With `holds`, lookups with these settings are
-        suspended for `wait_seconds`.
+        suspended for `wait_seconds`, or until `succeeded` is called if `wait_seconds` is None.
         """
-        failure = {
+        failure: dict[str, Any] = {
             "kind": str(kind),
             "reason": reason,
-            "wait_ms": round(wait_seconds * 1000),
             "holds": holds,
             "settings": settings,
         }
+        if wait_seconds is not None:
+            failure["wait_ms"] = round(wait_seconds * 1000)
         self._store.call("fail_lookups", source, orjson.dumps(failure))
 
     def failures(self, source: str) -> int:
@@ -100,23 +109,27 @@ class LookupStatusStore:
         (fields,) = self._store.hashes([f"lookup_failure:{source}"])
         return int(fields["failures"]) if fields.get("holds") == "1" else 0
 
-    def succeeded(self, source: str) -> None:
-        """Clear a failure that affected all lookups of a source. Raise StoreAwayError."""
-        self._store.call("end_lookup_failure", source)
+    def succeeded(self, source: str, settings: str) -> bool:
+        """Clear a failure that affected all lookups of a source with these settings.
+
+        `settings` is the digest of the lookup's settings. Return True if there was such a failure. Raise
+        StoreAwayError.
+        """
+        return bool(self._store.call("end_lookup_failure", source, settings))
 
 
 def _failure(fields: Mapping[str, str], lookup: Lookup, now_ms: int) -> LookupFailure | None:
     # A failure with other settings does not count, because the next lookup uses the new settings.
     if not fields or fields["settings"] != lookup.digest:
         return None
-    is_held, until = fields["holds"] == "1", int(fields["until"])
-    if not is_held and now_ms > until + OUTDATED_MS:
+    is_held, until = fields["holds"] == "1", int(fields["until"]) if fields["until"] else None
+    if not is_held and until is not None and now_ms > until + OUTDATED_MS:
         return None
     return LookupFailure(
         kind=fields["kind"],
         reason=fields["reason"],
         since=from_epoch_ms(int(fields["since"])),
-        next_try=from_epoch_ms(max(until, now_ms)),
+        next_try=None if until is None else from_epoch_ms(max(until, now_ms)),
         failures=int(fields["failures"]),
         is_held=is_held,
     )

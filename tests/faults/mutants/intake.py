@@ -158,6 +158,12 @@ GUARDS = (
         "test_lookup_failures.py::test_while_a_source_waits_no_event_of_it_is_looked_up",
     ),
     mutant(
+        "a refused token is not tried again",
+        "a token that the CRM has rejected is sent to it every few minutes",
+        _LOOKUP_RESULTS.result("needs_change", to="False"),
+        "test_lookup_failures.py::test_a_refused_token_is_not_tried_again",
+    ),
+    mutant(
         "changed lookup settings end the pause of a source",
         "a corrected token is not used until the pause is over",
         _LUA.condition("take_lookups", "settings"),
