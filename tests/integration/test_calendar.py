@@ -9,7 +9,7 @@ import pytest
 
 from integration.domain.timestamps import iso_seconds
 from integration.store.token_queue import PushResult
-from support import make_services, two_accounts
+from support import SOURCES_AND_ROUTES, make_services, two_accounts
 from support.dashboard_client import Pages
 from support.installation import Installation
 
@@ -34,7 +34,9 @@ def accepted(date: datetime | None = None) -> PushResult:
 
 @pytest.fixture
 def installation(tmp_path, store):
-    return Installation(make_services(tmp_path, store, two_accounts(more="min_lead_minutes = 0")))
+    return Installation(
+        make_services(tmp_path, store, two_accounts(more="min_lead_minutes = 0") + SOURCES_AND_ROUTES)
+    )
 
 
 def counts(installation, account="bogota") -> dict[int, tuple[int, int]]:
@@ -91,6 +93,33 @@ def test_a_recall_that_is_admitted_during_the_push_of_an_earlier_one_replaces_it
     installation.finish(claim, accepted())
     installation.push(accepted())
     assert counts(installation) == {later: (0, 1)}
+
+
+@pytest.mark.parametrize("cancels", [1, 2])
+def test_a_recall_after_a_cancellation_that_came_too_late_replaces_the_one_that_wolkvox_has(
+    installation, cancels
+):
+    other = half_hour(installation, installation.ask("c2", hours=96))
+    installation.push(accepted())
+    first = half_hour(installation, installation.ask(hours=24))
+    installation.push(accepted())
+    for _ in range(cancels):
+        installation.take_back()
+    assert counts(installation) == {first: (0, 1), other: (0, 1)}
+    again = half_hour(installation, installation.ask(hours=48))
+    assert counts(installation) == {first: (0, 1), again: (1, 0), other: (0, 1)}
+    installation.push(accepted())
+    assert counts(installation) == {again: (0, 1), other: (0, 1)}
+
+
+def test_a_cancellation_between_takes_back_what_is_queued_and_not_what_wolkvox_has(installation):
+    installation.ask(hours=24)
+    installation.push(accepted())
+    installation.ask(hours=48)
+    installation.take_back()
+    third = half_hour(installation, installation.ask(hours=72))
+    installation.push(accepted())
+    assert counts(installation) == {third: (0, 1)}
 
 
 def test_the_counts_of_past_days_are_removed(installation):

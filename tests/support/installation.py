@@ -6,8 +6,9 @@ import secrets
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from integration.domain.recall import Filter
-from integration.mapping.planner import request_from_fields
+from integration.domain.delivery import Delivery, Event
+from integration.domain.recall import CancelRequest, Filter
+from integration.mapping.planner import CancelWanted, request_from_fields
 from integration.store.token_queue import Claim, terms_of
 
 if TYPE_CHECKING:
@@ -48,6 +49,24 @@ class Installation:
     def ask(self, customer: str = "c1", *, account: str = "bogota", hours: float = 24) -> str:
         """Return the recall's id."""
         return self.admit(self.request(customer, account=account, hours=hours))
+
+    def take_back(self, customer: str = "c1", *, account: str = "bogota") -> None:
+        """Admit a cancellation of a customer's request, as an event of the CRM asks for it."""
+        now = self.time()
+        request = CancelRequest(
+            account=account, campaign_id="10", customer_id=customer, version=now, source="forms"
+        )
+        delivery = Delivery(
+            id=f"dl_{secrets.token_hex(8)}",
+            source="forms",
+            method="POST",
+            url="u",
+            headers={},
+            body=b"{}",
+            received_at=now,
+        )
+        wanted = CancelWanted(event=Event(data={}, dedup_key=delivery.id), request=request)
+        self.services.admission.admit(delivery, [wanted], b"")
 
     def recall(self, recall_id: str) -> Recall:
         return self.services.recalls.records.get(recall_id)

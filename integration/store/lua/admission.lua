@@ -6,6 +6,7 @@ local Admit = {}
 
 if is_command('admit', 'resolve', 'bind') then
   local HOUR = 3600000
+  local LATEST = 50           -- the latest recalls of a customer among which the one in wolkvox is looked for
   local SAME_BODY = 600000    -- ms within which a repeated body is the same request, even with another computed date
 
   local numbers = {last = 0, left = 0}
@@ -67,10 +68,30 @@ if is_command('admit', 'resolve', 'bind') then
     if state ~= 'queued' then Recall.set_ended(id, state) end
   end
 
-  -- Record the customer's earlier recall that wolkvox has, or that is being pushed. older: the previous newest recall
-  local function note_replaced(id, older)
-    local r = Recall.fields(older, {'state', 'replaces'})
-    local replaced = (r.state == 'accepted' or r.state == 'pushing') and older or r.replaces
+  local function is_in_wolkvox(state) return state == 'accepted' or state == 'pushing' end
+
+  -- Return the customer's latest recall that wolkvox has, or that is being pushed, nil if there is none. The pointer of
+  -- a cancellation that came too late does not name it. id: the customer's new recall
+  local function latest_in_wolkvox(queue, e, id)
+    local key, prefix = Find.text('c', e.customer)
+    local found = redis.call('ZREVRANGEBYLEX', key, '(' .. prefix .. id, '[' .. prefix, 'LIMIT', 0, LATEST)
+    for _, member in ipairs(found) do
+      local older = string.sub(member, #prefix + 1)
+      local r = Recall.fields(older, {'state', 'account', 'campaign', 'customer'})
+      local same = r.campaign == e.campaign and r.customer == e.customer and queue_of(r.account) == queue
+      if same and is_in_wolkvox(r.state) then return older end
+    end
+  end
+
+  -- Record the customer's earlier recall that wolkvox has, or that is being pushed. newest: the previous newest request
+  local function note_replaced(id, e, queue, newest)
+    local replaced
+    if newest.kind == 'r' then
+      local r = Recall.fields(newest.id, {'state', 'replaces'})
+      replaced = is_in_wolkvox(r.state) and newest.id or r.replaces
+    else
+      replaced = latest_in_wolkvox(queue, e, id)
+    end
     if replaced then redis.call('HSET', recall_key(id), 'replaces', replaced) end
   end
 
@@ -83,7 +104,7 @@ if is_command('admit', 'resolve', 'bind') then
       if ends then return end
       return Recall.become(id, Newest.state_of_older(newest))
     end
-    if newest and newest.kind == 'r' then note_replaced(id, newest.id) end
+    if newest then note_replaced(id, e, queue, newest) end
     if newest then Admit.end_queued(queue, newest.id, 'superseded', 'a newer request: ' .. id) end
     Newest.set(queue, e.campaign, e.customer, e.version, id, 'r')
     if ends then
@@ -398,7 +419,7 @@ if is_command('admit', 'resolve', 'bind') then
       return
     end
     local state = Recall.field(newest.id, 'state')
-    if state ~= 'accepted' and state ~= 'pushing' then return end
+    if not is_in_wolkvox(state) then return end
     done.too_late[#done.too_late + 1] = newest.id
     count('cancel too late')
     local changes = Recall.field(newest.id, 'changes')
