@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 from integration.dashboard.addresses import is_ours
 from integration.dashboard.auth.roles import ForbiddenError
 from integration.dashboard.headers import set_security_headers
+from integration.dashboard.presenting.labels import label_for, state_word
 from integration.dashboard.responses import failure
 from integration.domain.errors import (
     ClientLeftError,
@@ -100,11 +101,13 @@ def _of_unknown(_error: NotFoundError) -> Response:
 
 
 def _of_conflict(error: ConflictError) -> Response:
+    words = _(
+        "Nothing was done, because the state of the recall is now: %(state)s.", state=state_word(error.state)
+    )
+    if error.reason:
+        words = _("Nothing was done: %(reason)s.", reason=label_for(error.reason))
     return failure(
-        409,
-        _("The recall has changed"),
-        _("Nothing was done, because the state of the recall is now: %(state)s.", state=error.state),
-        _("Load the page again to see the recall as it is now."),
+        409, _("The recall has changed"), words, _("Load the page again to see the recall as it is now.")
     )
 
 

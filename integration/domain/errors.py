@@ -76,11 +76,15 @@ class UnmappableError(RingbackError):
 
 
 class ConflictError(RingbackError):
-    """An action is not possible in the recall's current state `state`."""
+    """An action is not possible for the recall in its state `state`.
 
-    def __init__(self, state: str, message: str) -> None:
-        super().__init__(message)
+    `reason` says why, and is "" if the state itself is the reason.
+    """
+
+    def __init__(self, state: str, reason: str = "") -> None:
+        super().__init__(reason or f"the recall is {state}")
         self.state = state
+        self.reason = reason
 
 
 class CannotSignError(RingbackError):

@@ -71,7 +71,7 @@ class RecallService:
         recall = self.records.get(recall_id)
         account = self._configuration.current.accounts.get(recall.account)
         if recall.state not in ENDS:
-            raise ConflictError(recall.state, f"the recall is {recall.state}")
+            raise ConflictError(recall.state)
         if account is None:
             raise ConflictError(recall.state, "the account is no longer in the configuration")
         wanted = schedule.read_date(account, date, now) if date else now.replace(microsecond=0)

@@ -187,5 +187,5 @@ class RecallStore:
         if what == "superseded":
             raise ConflictError(state, "the customer has a newer request, which replaces this recall")
         if what == "conflict":
-            raise ConflictError(state, f"the recall is {state}")
+            raise ConflictError(state)
         return wake_ups_of(wake_ups)

@@ -108,7 +108,7 @@ def test_a_role_that_is_not_enough_is_told_which_would_be(services, with_view):
     ("error", "status", "words"),
     [
         (NotFoundError("no such recall"), 404, "it was deleted after its retention"),
-        (ConflictError("accepted", "x"), 409, "the recall is now: accepted"),
+        (ConflictError("accepted"), 409, "the recall is now: accepted"),
         (StoreAwayError("x"), 503, "The store is away"),
     ],
 )
@@ -121,6 +121,25 @@ def test_what_a_view_raises_becomes_a_page_that_says_what_to_do(services, with_v
     assert words in part.text
     assert whole.text.startswith("<!doctype html>")
     assert part.text.startswith('<div id="said">')
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ConflictError("accepted"), "el estado de la rellamada ahora es: aceptada"),
+        (
+            ConflictError("dead", "the customer has a newer request, which replaces this recall"),
+            "No se hizo nada: el cliente tiene un pedido más nuevo, que sustituye a esta rellamada.",
+        ),
+        (
+            ConflictError("dead", "the account is no longer in the configuration"),
+            "No se hizo nada: la cuenta ya no está en la configuración.",
+        ),
+    ],
+)
+def test_a_conflict_says_its_reason_in_the_language_of_the_page(services, with_view, error, words):
+    with_view(raising(error))
+    assert words in text_of(Pages(services, language="es").get("/try"), 409)
 
 
 def test_an_error_of_our_own_shows_no_trace(services, with_view):

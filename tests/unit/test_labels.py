@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,14 @@ from flask_babel import force_locale
 from integration.clients.wolkvox_protocol import VerdictKind
 from integration.dashboard import language
 from integration.dashboard.presenting.labels import KNOWN, VERDICTS, label_for, verdict_word
+from integration.dashboard.presenting.reason_labels import UNITS, reason_text
 from integration.dashboard.views.audit import ACTS, REVEALED, act_label
 from integration.dashboard.views.recall import _REVEALS
 from integration.dashboard.views.recalls import KINDS
 from integration.domain.dates import ALLOWED
 from integration.domain.phone_numbers import reasons
+from integration.webhooks.diagnosis import times as diagnosis_times
+from integration.webhooks.verification import proof_text
 
 ROOT = Path(__file__).parent.parent.parent
 LUA = "\n".join(path.read_text() for path in sorted((ROOT / "integration" / "store" / "lua").glob("*.lua")))
@@ -43,6 +47,14 @@ def literals(path, names):
                 each.value for each in given if isinstance(each, ast.Constant) and isinstance(each.value, str)
             }
     return {text for text in found if " " in text}
+
+
+def literal_text(node):
+    if isinstance(node, ast.JoinedStr):
+        parts = (each.value if isinstance(each, ast.Constant) else "…" for each in node.values)
+        text = "".join(parts)
+        return text if text.strip("…") else None
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
 NUMBER_REASONS = (
@@ -142,6 +154,70 @@ def test_every_reason_of_a_lookup_is_said_in_spanish(spanish, reason):
     assert label_for(reason) != reason or label_for(f"{reason} (401)") != f"{reason} (401)"
 
 
+# --- deliveries, templates and channels ------------------------------------------------------------
+
+ERRORS = {
+    "ChannelError",
+    "FieldFault",
+    "NotVerifiedError",
+    "TemplateFaultError",
+    "UnmappableError",
+    "UnreadableError",
+    "UnsupportedTypeError",
+}
+# A name of the configuration or of a header, a form of data, and a text for which the code has variables only.
+NO_WORDS = re.compile(
+    r"multipart/form-data.*|…\. …|…: …|a … shaped like …|the timestamp is … s …; at most .*"
+)
+
+
+def texts_of_errors():
+    """Yield the texts that code raises with an error whose texts a page shows, with "…" for each value."""
+    for package in ("alerts", "domain", "mapping", "web", "webhooks"):
+        for path in sorted((ROOT / "integration" / package).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ERRORS:
+                    for text in filter(None, map(literal_text, node.args)):
+                        if " " in text and not NO_WORDS.fullmatch(text):
+                            yield text
+
+
+def is_known(text):
+    """Return whether a text is known in Spanish, also with the values that it can have."""
+    values = ("7", "secrets", "name", "filter", "record", "7. Check `to` of the channel.")
+    remedies = ("Check the receiver.", "the mail server cannot be reached (x)")
+    filled = {text.replace("…", value) for value in values}
+    filled |= {text.replace("…", "7", 1).replace("…", each) for each in (*values, *remedies)}
+    filled |= {f"{remedies[1]}.{text.removeprefix('…')[1:]}"} if text.startswith("…. ") else set()
+    return any(label_for(each) != each for each in filled)
+
+
+def test_the_texts_of_errors_are_found():
+    assert len(set(texts_of_errors())) > 90
+
+
+@pytest.mark.parametrize("text", sorted(set(texts_of_errors())))
+def test_every_text_of_an_error_that_a_page_shows_is_said_in_spanish(spanish, text):
+    assert is_known(text), text
+
+
+@pytest.mark.parametrize("unit", diagnosis_times._UNITS)
+def test_a_unit_in_a_diagnosis_is_said_in_spanish(spanish, unit):
+    (what, mend) = astuple(reason_text("time in other unit", {"found": unit, "expected": unit}))
+    assert unit not in what + mend
+    assert str(UNITS[unit]) in what
+
+
+def test_how_a_delivery_was_verified_is_said_in_spanish(spanish):
+    assert label_for(proof_text("signature v3", 1, 2)) == "firma v3, secreto 2 de 2"
+    assert label_for("url_key and organization_id") == "url_key y organization_id"
+
+
+def test_a_sentence_about_a_body_is_said_in_spanish(spanish):
+    said = label_for("body, line 2, column 5 is invalid JSON. Use JSON in UTF-8.")
+    assert said == "cuerpo, línea 2, columna 5: se encontró JSON no válido. Use JSON en UTF-8."
+
+
 # --- the audit log -------------------------------------------------------------------------------
 
 
@@ -156,14 +232,6 @@ def actions_logged():
                     continue
                 texts = (literal_text(argument) for argument in node.args)
                 yield from filter(None, (next((text for text in texts if text), None),))
-
-
-def literal_text(node):
-    if isinstance(node, ast.JoinedStr):
-        parts = (each.value if isinstance(each, ast.Constant) else "…" for each in node.values)
-        text = "".join(parts)
-        return text if text.strip("…") else None
-    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
 # A chosen action of the bulk actions is a variable, and so are the values that are revealed.

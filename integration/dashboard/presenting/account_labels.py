@@ -10,7 +10,7 @@ from flask_babel import gettext as _
 
 from integration.alerts.messages import text_of
 from integration.dashboard.language import language
-from integration.dashboard.presenting.labels import label_for
+from integration.dashboard.presenting.labels import label_for, state_word
 from integration.dashboard.presenting.times import clock_or_day
 
 if TYPE_CHECKING:
@@ -21,18 +21,6 @@ if TYPE_CHECKING:
     from integration.store.monitoring.alerts import Alert
 
 QUEUE_STATES: Final = ("stopped", "paused", "waiting", "busy", "idle")
-
-
-def state_word(state: str) -> str:
-    """Return the label of a queue state. An unknown state is returned unchanged."""
-    words = {
-        "stopped": _("stopped"),
-        "paused": _("paused"),
-        "waiting": _("waiting"),
-        "busy": _("busy"),
-        "idle": _("idle"),
-    }
-    return str(words.get(state, state))
 
 
 def state_options() -> list[tuple[str, str]]:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from flask_babel import gettext
 
+from integration.dashboard.presenting.delivery_texts import DELIVERY_TEXTS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -154,6 +156,7 @@ _OF_RECALLS: Final[Sequence[str]] = (
     _("cancelled by %(name)s, with others"),
     _("retried on the command line"),
     _("cancelled on the command line"),
+    _("the customer has a newer request, which replaces this recall"),
 )
 
 # From integration/mapping, domain/dates and domain/schedule: why an event could not be mapped.
@@ -282,6 +285,23 @@ VERDICTS: Final[Mapping[str, str]] = {
 }
 """Labels of push outcomes by `clients.wolkvox_protocol.Kind`; "worker lost" is set by the store."""
 
+STATES: Final[Mapping[str, str]] = {
+    "queued": _("queued"),
+    "pushing": _("pushing"),
+    "accepted": _("accepted"),
+    "dead": _("dead"),
+    "superseded": _("superseded"),
+    "cancelled": _("cancelled"),
+    "expired": _("expired"),
+    "simulated": _("simulated"),
+    "idle": _("idle"),
+    "busy": _("busy"),
+    "waiting": _("waiting"),
+    "paused": _("paused"),
+    "stopped": _("stopped"),
+}
+"""Labels of the states of recalls and of queues."""
+
 _PLACEHOLDER: Final = re.compile(r"%\((\w+)\)s")
 
 KNOWN: Final[Sequence[str]] = (
@@ -293,6 +313,7 @@ KNOWN: Final[Sequence[str]] = (
     *_OF_EVENTS,
     *_OF_NUMBERS,
     *_OF_ACTORS_AND_FILES,
+    *DELIVERY_TEXTS,
 )
 
 
@@ -315,6 +336,11 @@ def label_for(text: str | None) -> str:
 def verdict_word(verdict: str) -> str:
     """Return the label of a push outcome in the language of the request; an unknown outcome unchanged."""
     return str(gettext(VERDICTS[verdict])) if verdict in VERDICTS else verdict
+
+
+def state_word(state: str) -> str:
+    """Return the label of a state of a recall or a queue; an unknown state unchanged."""
+    return str(gettext(STATES[state])) if state in STATES else state
 
 
 @cache

@@ -189,6 +189,13 @@ ALTERED: Final[Mapping[str, LazyString]] = {
     "all of it: the signature is one of an empty body": _l("the signature is one of an empty body"),
 }
 
+# Labels of units, by the names in `integration.webhooks.diagnosis.times`.
+UNITS: Final[Mapping[str, LazyString]] = {
+    "seconds": _l("seconds"),
+    "milliseconds": _l("milliseconds"),
+    "microseconds": _l("microseconds"),
+}
+
 STATUS: Final[Mapping[int, ReasonText]] = {
     400: ReasonText(
         _l("The body cannot be parsed."),
@@ -216,7 +223,8 @@ def reason_text(cause: str, facts: Mapping[str, str]) -> ReasonText:
     words = WORDS.get(cause)
     if words is None:
         return ReasonText(cause, "")
-    known = {**facts, "how": str(ALTERED[facts["how"]])} if facts.get("how") in ALTERED else facts
+    labels = {**ALTERED, **UNITS}
+    known = {name: str(labels.get(value, value)) for name, value in facts.items()}
     return ReasonText(str(words.what) % known, str(words.mend) % known)
 
 

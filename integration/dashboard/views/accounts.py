@@ -13,9 +13,9 @@ from integration.config.models import zone_of
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting import display_text
 from integration.dashboard.presenting.account_cache import account_snapshot
-from integration.dashboard.presenting.account_labels import quota_label, state_options, state_word, weekdays
+from integration.dashboard.presenting.account_labels import quota_label, state_options, weekdays
 from integration.dashboard.presenting.account_overview import overview
-from integration.dashboard.presenting.labels import label_for
+from integration.dashboard.presenting.labels import label_for, state_word
 from integration.dashboard.presenting.times import clock_with_zone
 from integration.dashboard.responses import back_to, flash_message, note, page, person
 from integration.dashboard.views.recalls import answer_text

@@ -16,6 +16,7 @@ from integration.alerts.rules import of_rule, rule_label
 from integration.config.models import zone_of
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting.account_labels import alert_label
+from integration.dashboard.presenting.labels import label_for
 from integration.dashboard.responses import back_to, flash_message, note, page
 from integration.domain.errors import NotFoundError
 from integration.store.monitoring.alerts import AlertMessage
@@ -88,7 +89,9 @@ def try_channel(services: Services, name: str) -> ResponseReturnValue:
     try:
         send(channel, message, services.config, now)
     except ChannelError as error:
-        text = _("The test message to %(channel)s was not sent: %(why)s", channel=name, why=str(error))
+        text = _(
+            "The test message to %(channel)s was not sent: %(why)s", channel=name, why=label_for(str(error))
+        )
         flash_message(text, "refused")
     else:
         flash_message(_("Sent to %(channel)s. Check that the message has arrived.", channel=name))

@@ -19,7 +19,7 @@ from integration.config.models import zone_of
 from integration.dashboard.addresses import client_address
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting import display_text
-from integration.dashboard.presenting.labels import label_for
+from integration.dashboard.presenting.labels import label_for, state_word
 from integration.dashboard.presenting.times import AccountZones
 from integration.dashboard.responses import back_to, failure, flash_message, note, page, person
 from integration.dashboard.views.search import stored_term
@@ -162,21 +162,6 @@ def _filter_options(services: Services) -> dict[str, Any]:
 
 def _as_options(names: Iterable[str]) -> list[tuple[str, str]]:
     return [(name, name) for name in names]
-
-
-def state_word(state: State) -> str:
-    """Return the label of a recall's state."""
-    words: dict[State, str] = {
-        State.QUEUED: _("queued"),
-        State.PUSHING: _("pushing"),
-        State.ACCEPTED: _("accepted"),
-        State.DEAD: _("dead"),
-        State.SUPERSEDED: _("superseded"),
-        State.CANCELLED: _("cancelled"),
-        State.EXPIRED: _("expired"),
-        State.SIMULATED: _("simulated"),
-    }
-    return words[state]
 
 
 # --- bulk actions ------------------------------------------------------------------------------
