@@ -72,13 +72,13 @@ def test_an_account_is_paused_with_a_reason_and_resumed(someone, system):
     guest.go("/accounts/lima")
     stays(guest)
     guest.page.get_by_label("Reason, shown to other users").fill("the campaign is being changed")
-    guest.page.get_by_role("button", name="Pause").click()
+    guest.page.get_by_role("button", name="Pause until it is resumed").click()
     guest.page.locator("#stand .state.paused").wait_for()
     assert "the campaign is being changed" in guest.page.locator("#stand").inner_text()
     recall = system.ask("held-back", "lima")
     guest.page.locator("#stand", has_text=re.compile(r"Queued\s*1\b")).wait_for(timeout=30_000)
     assert system.recall(recall)["state"] == "queued"
-    guest.page.get_by_role("button", name="Resume").click()
+    guest.page.get_by_role("button", name="Resume", exact=True).click()
     confirm = guest.page.locator("#ask[open] button[value=yes]")
     if confirm.count():
         confirm.click()
@@ -177,5 +177,6 @@ def test_a_viewer_finds_nothing_to_act_with(someone, system):
         names = [
             button.inner_text().strip() for button in guest.page.locator("#content button:visible").all()
         ]
-        assert not {"Retry", "Cancel", "Pause", "Resume", "Reveal", "Test call"} & set(names), path
+        acts = ("Retry", "Cancel", "Pause", "Resume", "Reveal", "Test call")
+        assert not [name for name in names if name.startswith(acts)], path
         assert "3001112233" not in guest.page.content()

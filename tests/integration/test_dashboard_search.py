@@ -14,7 +14,7 @@ from integration.app import compose
 from integration.domain.recall import Filter
 from integration.store.search.stored import SEARCH_LIFETIME
 from integration.web.rate_limit import RateLimit
-from support import SOURCES_AND_ROUTES, make_services, two_accounts
+from support import ELEVEN_SPELLINGS, SOURCES_AND_ROUTES, make_services, two_accounts
 from support.dashboard_client import Pages, SignedIn
 from support.hook_client import HookClient
 
@@ -23,16 +23,6 @@ NUMBER = "3001112233"
 CUSTOMER = "52123456"
 OTHER_NUMBER = "3009998877"
 
-ELEVEN_SPELLINGS = (
-    *("3001112233", "300 111 2233", "300-111-2233", "(300) 111-2233", "300.111.2233", "573001112233"),
-    *(
-        "+573001112233",
-        "+57 300 111 2233",
-        "0057 300 1112233",
-        "tel:+57-300-111-2233",
-        "３００１１１２２３３",
-    ),
-)
 ID_SPELLINGS = ("52123456", "52.123.456", "52 123 456", "052123456", "00052.123.456", "52\u00a0123\u00a0456")
 
 

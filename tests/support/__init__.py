@@ -93,6 +93,18 @@ recall_telephone = "{{ event.phone }}"
 recall_date = "{{ event.at }}"
 """
 
+# The ways in which people type 3001112233, a number of Colombia.
+ELEVEN_SPELLINGS = (
+    *("3001112233", "300 111 2233", "300-111-2233", "(300) 111-2233", "300.111.2233", "573001112233"),
+    *(
+        "+573001112233",
+        "+57 300 111 2233",
+        "0057 300 1112233",
+        "tel:+57-300-111-2233",
+        "３００１１１２２３３",
+    ),
+)
+
 
 def account(name, base_url="http://127.0.0.1:9", *, token=None, zone="Bogota", country="CO", more=""):
     return ACCOUNT.format(

@@ -133,17 +133,17 @@ def _hours(settings: Account) -> list[tuple[int, str]] | None:
 
 
 def _pause_ends(services: Services, name: str) -> list[tuple[str, str]]:
-    """Return the choices for the end of a pause, as pairs of form value and label."""
+    """Return the buttons of a pause, as pairs of form value and label."""
     opening, zone = _next_opening(services, name), zone_of(services.config, name)
     if opening is None:
-        morning = _("until %(time)s", time=clock_with_zone(_tomorrow(services, name, MORNING), zone))
+        morning = _("Pause until %(time)s", time=clock_with_zone(_tomorrow(services, name, MORNING), zone))
     else:
-        morning = _("until the opening, %(time)s", time=clock_with_zone(opening, zone))
+        morning = _("Pause until the opening, %(time)s", time=clock_with_zone(opening, zone))
     return [
-        ("", _("until it is resumed")),
-        ("30", _("for 30 minutes")),
-        ("60", _("for 1 hour")),
+        ("30", _("Pause for 30 minutes")),
+        ("60", _("Pause for 1 hour")),
         ("morning", morning),
+        ("resumed", _("Pause until it is resumed")),
     ]
 
 
@@ -185,22 +185,22 @@ def pause_account(services: Services, name: str) -> ResponseReturnValue:
 def _pause_end(services: Services, name: str, chosen: str, text: str) -> datetime | None:
     """Return the end of a pause (aware), or None for a pause until it is resumed.
 
-    `text` is a time on the account's clock, `chosen` a value of `_pause_ends`. Raise ValueError, with the
-    message for the user, if one of them is not allowed, or if both are given.
+    `chosen` is a value of `_pause_ends`, or "time" for the time in `text` on the account's clock. Raise
+    ValueError, with the message for the user, if one of them is not allowed, or if both are given.
     """
     moment = services.store.now()
-    if text:
-        if chosen:
-            raise ValueError(_("Not paused: choose either a duration or a time, not both."))
+    if chosen not in {"time", "morning", "resumed", *_MINUTES}:
+        raise ValueError(_("Not paused: this duration is not offered."))
+    if chosen == "time":
         until = read_iso(text, zone_of(services.config, name))
         if until is None or not is_pause_end(until, moment):
             raise ValueError(_("Not paused: the end must be a time in the future, within a year."))
         return until
+    if text:
+        raise ValueError(_("Not paused: a time is filled in. Choose “Pause until this time”, or clear it."))
     if chosen == "morning":
         return _next_opening(services, name) or _tomorrow(services, name, MORNING)
-    if chosen not in {"", *_MINUTES}:
-        raise ValueError(_("Not paused: this duration is not offered."))
-    return moment + timedelta(minutes=_MINUTES[chosen]) if chosen else None
+    return moment + timedelta(minutes=_MINUTES[chosen]) if chosen in _MINUTES else None
 
 
 @role("operator")
