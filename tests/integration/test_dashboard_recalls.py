@@ -466,3 +466,10 @@ def test_an_account_says_in_words_that_no_answer_arrived(services, language, wor
     assert re.search(f"{first}[^;:]+{last}", text), text
     for address in ("/accounts/bogota", "/recalls?state=dead", f"/recalls/{recall}"):
         assert "None" not in text_of(Pages(services, language=language).get(address))
+
+
+def test_the_filters_of_a_bulk_action_name_the_state_in_the_language_of_the_page(installation):
+    pages = Pages(installation.services, language="es")
+    text = text_of(pages.get("/recalls/bulk?kind=retry&state=dead"))
+    assert "Estado: fallida" in text
+    assert "dead" not in text
