@@ -1,4 +1,4 @@
-"""The texts of alerts, in English and Spanish. The texts contain no customer data."""
+"""The texts of alerts, in English, Spanish and Brazilian Portuguese. The texts contain no customer data."""
 
 from __future__ import annotations
 
@@ -161,6 +161,72 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         ),
         "test": ("Mensaje de prueba", "Es una prueba del canal. No tiene que hacer nada."),
     },
+    "pt_BR": {
+        "queue-stopped": (
+            "A conta {subject} está parada",
+            "{reason}. Rechamadas em espera: {queued}. Corrija a causa e execute: ringback resume {subject}",
+        ),
+        "oldest-queued": (
+            "Conta {subject}: uma rechamada espera há {minutes} minutos",
+            "Estado da fila: “{state}”. Rechamadas em espera: {queued}. {reason}",
+        ),
+        "dead-letters": (
+            "Rechamadas com falha da conta {subject}: {dead}",
+            (
+                "A wolkvox as rejeitou; ringback show dá os motivos. Corrija a causa e execute: "
+                "ringback retry --dead --account {subject}"
+            ),
+        ),
+        "quota-used": (
+            "Conta {subject}: {percent} % das chamadas diárias foram usadas",
+            "Foram feitas {pushed} de {limit} chamadas. Quando acabarem, as demais esperam o dia seguinte.",
+        ),
+        "source-silent": (
+            "A origem {subject} não envia nada há {hours} horas",
+            "A última entrega chegou em {last}. Confira se o CRM ainda envia webhooks.",
+        ),
+        "nothing-verified": (
+            "Origem {subject}: todas as entregas são recusadas",
+            "Entregas recusadas desde {since}: {refusals}. Confira o segredo e o endereço da origem.",
+        ),
+        "deliveries-lost": (
+            "Origem {subject}: entregas estão sendo perdidas",
+            "Entregas perdidas desde {since}: {losses}. Envie-as de novo pelo CRM, que não tenta outra vez.",
+        ),
+        "lookups-failing": (
+            "Origem {subject}: as consultas a {provider} falham",
+            "{reason}. Eventos em espera: {events}, desde {since}. Próxima tentativa: {next_try}.",
+        ),
+        "no-worker": (
+            "Nenhum processo de envio está em execução",
+            "Rechamadas em espera: {queued}. Inicie um. O registro do anterior diz por que ele terminou.",
+        ),
+        "due-lag": (
+            "Há filas à espera de um processo de envio livre",
+            "Maior espera: {seconds} s. Processos em execução: {workers}. Inicie mais se isso continuar.",
+        ),
+        "config-pending": (
+            "Há uma mudança pendente da configuração",
+            "Ela remove itens em uso: {removed}. Restaure o arquivo ou execute: ringback config accept",
+        ),
+        "parked-events": (
+            "Eventos a corrigir da origem {subject}: {parked}",
+            "Não puderam ser processados. Corrija a rota em ringback.toml e execute: ringback remap",
+        ),
+        "workers-stalled": (
+            "Processos de envio que não recebem avisos: {workers}",
+            "Suas filas são atendidas com segundos de atraso. Reinicie estes processos se isso continuar.",
+        ),
+        "config-faulty": (
+            "A configuração tem um erro; a última versão válida continua em uso",
+            "Execute ringback check e corrija o arquivo.",
+        ),
+        "store-unsafe": (
+            "O banco de dados pode perder dados ou recusa gravações",
+            "{reason}. As entregas são recusadas com 503 até a correção. Execute ringback check.",
+        ),
+        "test": ("Mensagem de teste", "Este é um teste do canal. Não é preciso fazer nada."),
+    },
 }
 # The text of "lookups-failing" without a next try: the CRM rejects the credentials.
 _REFUSED_LOOKUPS: Final = {
@@ -176,10 +242,12 @@ _REFUSED_LOOKUPS: Final = {
 _MANY: Final = {
     "en": ("{number} alerts at once: {kind}", "{names}.", "{names} and {more} more."),
     "es": ("{number} alertas a la vez: {kind}", "{names}.", "{names} y {more} más."),
+    "pt_BR": ("{number} alertas ao mesmo tempo: {kind}", "{names}.", "{names} e mais {more}."),
 }
 _OVER: Final = {
     "en": ("Resolved: {title}", "The alert lasted {lasted}."),
     "es": ("Resuelto: {title}", "La alerta duró {lasted}."),
+    "pt_BR": ("Resolvido: {title}", "O alerta durou {lasted}."),
 }
 
 

@@ -221,6 +221,6 @@ RULE_KINDS: Final[dict[str, type[Rule]]] = {
 class AlertSettings(Table):
     """The `[alerts]` table: the channels, the rules, and the language of the messages."""
 
-    language: Literal["en", "es"] = Field(default="en", description='"en" or "es"')
+    language: Literal["en", "es", "pt_BR"] = Field(default="en", description='"en", "es" or "pt_BR"')
     channels: dict[str, Channel] = Field(default_factory=dict, description="tables [alerts.channels.NAME]")
     rules: tuple[Rule, ...] = Field(default=(), description="a list of tables, each headed [[alerts.rules]]")

@@ -30,7 +30,8 @@ How to add a page
    address of the page every few seconds while the tab is visible. Elements with an `id` keep their focus
    and state.
 5. Write texts in English: `{{ _("…") }}` in templates, `gettext as _` in Python. Spanish is in
-   `translations/es/*.po`; `.ci/translations.py`, in `make check`, reports missing and unused entries.
+   `translations/es/*.po`, Brazilian Portuguese in `translations/pt_BR/*.po`; `.ci/translations.py`, in
+   `make check`, reports missing and unused entries.
 6. Mask customer data with `{{ ui.hidden(text, reveal_url) }}`. The view at that address is
    `@role("operator")`, returns `page("revealed.html", text=…)` and calls `note(services, "reveal", id)`.
 7. The Content Security Policy (`headers.py`) forbids inline scripts, `style=`, `hx-on`, `hx-vals` with js and

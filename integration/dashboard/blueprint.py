@@ -128,6 +128,7 @@ def _configure(app: Flask, services: Services) -> None:
         asset=asset,
         languages=language.LANGUAGES,
         language=language.language,
+        tag_of=language.tag_of,
         poll_seconds=POLL_SECONDS,
     )
     app.jinja_env.filters.update(

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from werkzeug.wrappers import Response
 
 FOLDER: Final = Path(__file__).parent / "translations"
-LANGUAGES: Final = {"en": "English", "es": "Español"}
+LANGUAGES: Final = {"en": "English", "es": "Español", "pt_BR": "Português"}
+_BY_SUBTAG: Final = {code.partition("_")[0]: code for code in LANGUAGES}
 COOKIE: Final = "ringback_language"
 _YEAR_SECONDS: Final = 31_536_000
 
@@ -42,7 +43,14 @@ def language() -> str:
     chosen = request.cookies.get(COOKIE, "")
     if chosen in LANGUAGES:
         return chosen
-    return request.accept_languages.best_match(LANGUAGES, "en") or "en"
+    # best_match takes "en" for `es-CO, en;q=0.5` and for `pt-PT, en;q=0.5`: it prefers tags that are equal.
+    wanted = (tag.partition("-")[0].lower() for tag, quality in request.accept_languages if quality > 0)
+    return next((_BY_SUBTAG[subtag] for subtag in wanted if subtag in _BY_SUBTAG), "en")
+
+
+def tag_of(code: str) -> str:
+    """Return the tag for HTML of a key of LANGUAGES, such as "pt-BR"."""
+    return code.replace("_", "-")
 
 
 def switched() -> Response | None:

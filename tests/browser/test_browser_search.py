@@ -69,7 +69,7 @@ def test_no_request_has_the_person_in_its_address_or_referrer(someone, system, n
             assert secret not in headers
 
 
-@pytest.mark.parametrize("locale", ["en-GB", "es-CO"])
+@pytest.mark.parametrize("locale", ["en-GB", "es-CO", "pt-BR"])
 def test_a_phone_searches_without_clipping_anything(someone, system, locale):
     guest = someone("vera", size=PHONE, locale=locale)
     guest.page.locator(".find-link").click()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -21,6 +22,7 @@ from integration.config.alert_models import (
     WebhookChannel,
 )
 from integration.config.models import Config, DashboardSettings
+from integration.dashboard.language import LANGUAGES
 from integration.store.monitoring.alerts import AlertMessage
 from integration.telemetry.redaction import masked
 from support.alert_receivers import HttpReceiver, MailServer, dripping, running
@@ -29,6 +31,7 @@ NOW = datetime(2026, 11, 25, 15, 30, tzinfo=UTC)
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 ENGLISH = Config(dashboard=DashboardSettings(public_url="https://ringback.example.com/"))
 SPANISH = Config(alerts=AlertSettings(language="es"))
+PORTUGUESE = Config(alerts=AlertSettings(language="pt_BR"))
 
 
 def message(phase="begins", kind="queue-stopped", subject="bogota", **values):
@@ -60,9 +63,13 @@ STOPPED_TEXT = (
 # --- words -------------------------------------------------------------------------------------
 
 
-def test_every_kind_of_alert_has_its_words_in_both_languages():
-    for language in ("en", "es"):
+def test_every_kind_of_alert_has_its_words_in_every_language():
+    placeholders = {kind: sorted(re.findall(r"{\w+}", "".join(pair))) for kind, pair in _WORDS["en"].items()}
+    for language in LANGUAGES:
         assert set(_WORDS[language]) == {*KINDS, "test"}
+        for kind, pair in _WORDS[language].items():
+            assert sorted(re.findall(r"{\w+}", "".join(pair))) == placeholders[kind]
+        assert AlertSettings(language=language).language == language
     assert {*RULE_KINDS, PENDING_KIND, STORE_UNSAFE_KIND} <= set(KINDS)
 
 
@@ -77,6 +84,9 @@ def test_one_that_is_over_says_how_long_it_lasted():
     words = message_text(message("is over"), SPANISH)
     assert words.title == "Ringback: Resuelto: La cuenta bogota está detenida"
     assert (words.text, words.link) == ("La alerta duró 1 h 15 min.", None)
+    words = message_text(message("is over"), PORTUGUESE)
+    assert words.title == "Ringback: Resolvido: A conta bogota está parada"
+    assert words.text == "O alerta durou 1 h 15 min."
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def raising(error, least="viewer"):
 ADDRESSES = ["/", "/recalls", "/jobs", "/calendar", "/accounts", "/deliveries", "/parked", "/studio"]
 
 
-@pytest.mark.parametrize("language", ["en", "es"])
+@pytest.mark.parametrize("language", ["en", "es", "pt-BR"])
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_every_page_is_drawn_whole_for_a_browser_and_in_part_for_htmx(services, address, language):
     pages = Pages(services, "admin", language=language)
@@ -333,6 +333,11 @@ def watched(tmp_path, store):
         (
             "es",
             "La configuración tiene un error; se sigue usando la última versión válida",
+            "accounts.bogota.country",
+        ),
+        (
+            "pt-BR",
+            "A configuração tem um erro; a última versão válida continua em uso",
             "accounts.bogota.country",
         ),
     ],

@@ -1,4 +1,4 @@
-"""The language of the dashboard: the catalogues are complete, and a user gets the chosen language."""
+"""The languages of the dashboard: catalogues are complete, a page has one language, the one that a user chose."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from integration.alerts import messages
+from integration.config.source_models import presets
 from integration.dashboard.language import FOLDER, LANGUAGES, catalogue
 from support import make_services
 from support.dashboard_client import Pages
@@ -83,37 +84,133 @@ RETIRED_IN_SPANISH = (
     r"\bseñal(?:es)?\b",
     r"\blive\b",
 )
+# The same for Portuguese, with the words of Spanish and of Portugal that are close to its own.
+RETIRED_IN_PORTUGUESE = (
+    r"\bretornos? de chamada",
+    r"\bestacionad",
+    r"\bfontes?\b",
+    r"\bmapea",
+    r"\bmort[oa]s?\b",
+    r"\brecha[zç]|\brellamada|\bcolas?\b|\bcuentas?\b|\busted(?:es)?\b",
+    r"\b(?:ficheiros?|ecrãs?|utilizador(?:es)?|palavra-passe|telemóve(?:l|is))\b",
+    r"[ñ¿¡]|\w(?:ción|ciones)\b",
+    r"\b(?:el|los|las|y|una|unas|con|sin|hasta|pero|hay|muy|del|su|sus)\b",
+)
+# Keys of the configuration (account, source) and names of routes (callback) may stand in a page.
+ENGLISH_WORDS = (
+    r"\b(?:callbacks|recalls|workers?|wake-ups?|queues?|deliveries|parked)\b",
+    r"\b(?:the|of|and|is|are|was|with|without|not|this|that|by|from|it|its|has|have)\b",
+)
 
 
-@pytest.mark.parametrize("word", RETIRED_IN_SPANISH)
-def test_one_spanish_word_stands_for_one_thing(word):
+def words_of(language):
+    """Return the texts of a language in catalogues and alerts, without the names of other things.
+
+    Date formats, code, paths, placeholders, quoted labels of other programs and "Menu > Entry" keep their own language.
+    """
     texts = [
         text
-        for path in (FOLDER / "es").glob("*.po")
+        for path in (FOLDER / language).glob("*.po")
         for message in catalogue(path)
-        if message.id
+        if message.id and message.context != "date"
         for text in ([message.string] if isinstance(message.string, str) else message.string)
     ]
-    texts += [text for pair in messages._WORDS["es"].values() for text in pair]
-    # Code, paths and placeholders are names, not Spanish.
-    names = re.compile(r"`[^`]*`|«[^»]*»|\S*[/_]\S*|%\(\w+\)s|\{\w+\}")
-    assert not [text for text in texts if re.search(word, names.sub("", text), re.IGNORECASE)]
+    texts += [text for pair in messages._WORDS[language].values() for text in pair]
+    names = re.compile(
+        r"`[^`]*`|«[^»]*»|“[^”]*”|\"[^\"]*\"|\S*[/_]\S*|%\(\w+\)s|\{\w+\}|[A-Z][\w ]+(?: > [A-Z][\w ]+)+"
+    )
+    return [names.sub("", text) for text in texts]
 
 
 @pytest.mark.parametrize(
-    ("wish", "title"), [("es-CO,es;q=0.9,en;q=0.5", "Cuentas"), ("en", "Accounts"), ("fr", "Accounts")]
+    ("language", "word"),
+    [("es", word) for word in RETIRED_IN_SPANISH]
+    + [("pt_BR", word) for word in (*RETIRED_IN_PORTUGUESE, *ENGLISH_WORDS)],
+)
+def test_a_language_has_one_word_for_one_thing_and_no_foreign_word(language, word):
+    assert not [text for text in words_of(language) if re.search(word, text, re.IGNORECASE)]
+
+
+@pytest.mark.parametrize("name", sorted(presets()))
+def test_the_steps_of_a_sender_are_in_portuguese(name):
+    steps = "\n".join(presets()[name].steps("pt_BR"))
+    for word in RETIRED_IN_PORTUGUESE:
+        assert not re.search(word, steps, re.IGNORECASE), word
+
+
+PORTUGUESE_PAGES = [
+    "/",
+    "/accounts",
+    "/accounts/bogota",
+    "/alerts",
+    "/attention",
+    "/audit",
+    "/calendar",
+    "/deliveries",
+    "/jobs",
+    "/accounts/nowhere",
+    "/parked",
+    "/person",
+    "/recalls",
+    "/search",
+    "/sources",
+    "/studio",
+]
+
+
+@pytest.mark.parametrize("path", PORTUGUESE_PAGES)
+def test_a_portuguese_page_has_no_spanish_and_no_english_word(tmp_path, store, path):
+    page = Pages(make_services(tmp_path, store), "admin", language="pt-BR").get(path).text
+    assert '<html lang="pt-BR"' in page
+    page = re.sub(r"<(pre|code|textarea|script)\b.*?</\1>", " ", page, flags=re.DOTALL)
+    # A switch names its language in that language.
+    page = re.sub(r"<a [^>]*hreflang.*?</a>", " ", page, flags=re.DOTALL)
+    labels = re.findall(r'\b(?:aria-label|title|placeholder|data-[a-z-]*words)="([^"]*)"', page)
+    text = " ".join([re.sub(r"<[^>]+>", " ", page), *labels])
+    for word in (*RETIRED_IN_PORTUGUESE, *ENGLISH_WORDS):
+        assert [text[m.start() - 60 : m.end() + 40] for m in re.finditer(word, text, re.IGNORECASE)] == []
+
+
+@pytest.mark.parametrize(
+    ("wish", "title"),
+    [
+        ("es-CO,es;q=0.9,en;q=0.5", "Cuentas"),
+        ("es-CO,en;q=0.5", "Cuentas"),
+        ("pt-BR,pt;q=0.9,en;q=0.5", "Contas"),
+        ("pt", "Contas"),
+        ("pt-PT,en;q=0.5", "Contas"),
+        ("es;q=0.3,PT-br;q=0.8", "Contas"),
+        ("fr,pt;q=0.2", "Contas"),
+        ("pt;q=0,es;q=0.1", "Cuentas"),
+        ("en", "Accounts"),
+        ("en-US,pt;q=0.9", "Accounts"),
+        ("fr", "Accounts"),
+        ("*", "Accounts"),
+        ("", "Accounts"),
+    ],
 )
 def test_the_browser_says_which_language_is_read(tmp_path, store, wish, title):
     answer = Pages(make_services(tmp_path, store), language=wish).get("/accounts")
     assert f"<h1>{title}</h1>" in answer.text
 
 
-def test_the_switch_is_remembered_and_shows_the_same_page(tmp_path, store):
-    pages = Pages(make_services(tmp_path, store))
-    answer = pages.get("/accounts?state=paused&language=es")
+@pytest.mark.parametrize(
+    ("code", "tag", "title"),
+    [("es", "es", "Cuentas"), ("pt_BR", "pt-BR", "Contas"), ("en", "en", "Accounts")],
+)
+def test_the_switch_is_remembered_and_shows_the_same_page(tmp_path, store, code, tag, title):
+    pages = Pages(make_services(tmp_path, store), language="es" if code == "en" else "en")
+    answer = pages.get(f"/accounts?state=paused&language={code}")
     assert answer.headers["Location"] == "/accounts?state=paused"
-    assert '<html lang="es"' in pages.get("/accounts").text
-    assert "<h1>Cuentas</h1>" in pages.get("/accounts").text
+    assert f'<html lang="{tag}"' in pages.get("/accounts").text
+    assert f"<h1>{title}</h1>" in pages.get("/accounts").text
+
+
+@pytest.mark.parametrize("path", ["/accounts", "/accounts/nowhere"])
+def test_a_page_offers_the_other_languages_by_their_own_names(tmp_path, store, path):
+    page = Pages(make_services(tmp_path, store), language="pt").get(path).text
+    offered = re.findall(r'language=(\w+)" lang="([\w-]+)" hreflang="\2".*?<span>(\w+)</span></a>', page)
+    assert set(offered) == {("en", "en", "English"), ("es", "es", "Español")}
 
 
 def test_a_language_that_there_is_not_changes_nothing(tmp_path, store):

@@ -191,7 +191,9 @@ def test_the_list_shows_how_many_recalls_the_filters_find(installation):
 @pytest.mark.parametrize(
     "path", ["/", "/recalls", "/deliveries", "/parked", "/calendar", "/accounts", "/search"]
 )
-@pytest.mark.parametrize(("name", "words"), [("en", "Times are"), ("es", "Las horas están")])
+@pytest.mark.parametrize(
+    ("name", "words"), [("en", "Times are"), ("es", "Las horas están"), ("pt", "Os horários estão")]
+)
 def test_every_page_names_the_time_zone(installation, path, name, words):
     text = unescape(Pages(installation.services, language=name).get(path).text)
     assert words in text
@@ -199,20 +201,20 @@ def test_every_page_names_the_time_zone(installation, path, name, words):
 
 
 @pytest.mark.parametrize(
-    ("hours", "english", "spanish"),
+    ("hours", "english", "spanish", "portuguese"),
     [
-        (5.5, "today 17:30", "hoy 17:30"),
-        (29.5, "tomorrow 17:30", "mañana 17:30"),
-        (-14, "yesterday 22:00:00", "ayer 22:00:00"),
-        (53.5, "4 Mar 17:30", "4 mar 17:30"),
-        (-5, "today 07:00:00", "hoy 07:00:00"),
-        (24 * 365, "2 Mar 2027 12:00", "2 mar 2027 12:00"),
+        (5.5, "today 17:30", "hoy 17:30", "hoje 17:30"),
+        (29.5, "tomorrow 17:30", "mañana 17:30", "amanhã 17:30"),
+        (-14, "yesterday 22:00:00", "ayer 22:00:00", "ontem 22:00:00"),
+        (53.5, "4 Mar 17:30", "4 mar 17:30", "4 mar. 17:30"),
+        (-5, "today 07:00:00", "hoy 07:00:00", "hoje 07:00:00"),
+        (24 * 365, "2 Mar 2027 12:00", "2 mar 2027 12:00", "2 mar. 2027 12:00"),
     ],
 )
-def test_days_that_are_near_are_named(hours, english, spanish):
+def test_days_that_are_near_are_named(hours, english, spanish, portuguese):
     app = Flask("times")
     language.install(app)
-    for name, words in (("en", english), ("es", spanish)):
+    for name, words in (("en", english), ("es", spanish), ("pt_BR", portuguese)):
         with app.test_request_context(), force_locale(name):
             assert clock((NOON + timedelta(hours=hours)).astimezone(UTC), BOGOTA, NOON) == words
 

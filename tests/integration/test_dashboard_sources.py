@@ -214,15 +214,20 @@ def test_salesforces_steps_name_fields_and_organization(services):
 
 
 @pytest.mark.parametrize("name", ["hubspot", "salesforce", "forms"])
-def test_both_languages_have_every_step(services, name):
-    spanish = Pages(services, language="es").get(f"/sources/{name}")
-    assert "Cómo configurarlo" in spanish.text
-    assert "How to set it up" not in spanish.text
+@pytest.mark.parametrize(("language", "title"), [("es", "Cómo configurarlo"), ("pt", "Como configurar")])
+def test_every_language_has_every_step(services, name, language, title):
+    page = Pages(services, language=language).get(f"/sources/{name}").text
+    assert title in page
+    assert "How to set it up" not in page
 
 
 @pytest.mark.parametrize(
     ("language", "step", "other"),
-    [("en", "Without a secret Typeform", "Sin secreto"), ("es", "Sin secreto, Typeform", "Without a secret")],
+    [
+        ("en", "Without a secret Typeform", "Sin secreto"),
+        ("es", "Sin secreto, Typeform", "Without a secret"),
+        ("pt-BR", "Sem segredo, o Typeform", "Without a secret"),
+    ],
 )
 def test_a_source_with_a_preset_shows_the_steps_of_its_sender(tmp_path, store, language, step, other):
     source = '[sources.typeform]\nkind = "json"\npreset = "typeform"\nsecrets = "a-typeform-secret"\n'

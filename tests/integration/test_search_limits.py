@@ -163,7 +163,7 @@ def test_the_search_of_a_client_that_has_left_takes_no_piece(services, isolated)
         events.parked([park(services, NUMBER)])
 
 
-@pytest.mark.parametrize("language", ["en", "es"])
+@pytest.mark.parametrize("language", ["en", "es", "pt"])
 def test_a_user_with_too_many_searches_gets_429_and_another_user_does_not(services, isolated, language):
     parked, work = park(services, NUMBER), isolated(PATIENT)
     pages = Pages(services, "viewer", language=language, isolated=work)
@@ -173,7 +173,11 @@ def test_a_user_with_too_many_searches_gets_429_and_another_user_does_not(servic
             stack.enter_context(work._server.place(Caller("ana")))
         answer = pages.get(address)
         assert (answer.status_code, answer.headers["Retry-After"]) == (429, "5")
-        title = {"en": "previews and searches at once", "es": "vistas previas y búsquedas a la vez"}
+        title = {
+            "en": "previews and searches at once",
+            "es": "vistas previas y búsquedas a la vez",
+            "pt": "visualizações e buscas demais ao mesmo tempo",
+        }
         assert title[language] in answer.text
         other = Pages(services, "operator", "eva", isolated=work).post("/search", {"q": NUMBER})
         assert parked["id"] in other.text

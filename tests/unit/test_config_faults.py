@@ -359,7 +359,7 @@ def test_a_route_is_counted_from_one_and_named(tmp_path):
 
 CHAT = '[alerts.channels.chat]\nkind = "slack"\nurl = "https://hooks.slack.example.com/x"\n'
 ALERT_FAULTS = [
-    ("[alerts]\nlanguage = 'fr'\n", "alerts.language", '"en" or "es"'),
+    ("[alerts]\nlanguage = 'fr'\n", "alerts.language", '"en", "es" or "pt_BR"'),
     ('[alerts.channels.chat]\nkind = "pigeon"\n', "alerts.channels.chat.kind", "slack"),
     (
         '[alerts.channels.chat]\nkind = "slack"\nurl = "http://a.example.com"\n',

@@ -21,6 +21,7 @@ from integration.cli.webhooks.presets import toml_lines
 from integration.config.source_models import JsonSource, presets, with_preset
 from integration.config.source_models.checks import PROOF_KEYS
 from integration.config.warnings import config_warnings
+from integration.dashboard.language import LANGUAGES
 from integration.domain.delivery import Answer, Delivery, ErrorAnswer
 from integration.domain.errors import NotVerifiedError
 from integration.mapping.expressions import NOT_LOOKED_UP
@@ -177,9 +178,10 @@ def test_a_preset_says_where_its_facts_are_from_and_how_it_is_set_up(name):
     assert preset.page.startswith("https://")
     assert preset.set_up.lstrip().startswith("1. ")
     assert name in (ROOT / "docs/other-senders.md").read_text("utf-8")
-    steps = zip(preset.steps("en"), preset.steps("es"), strict=True)
-    assert all(spanish[:2] == english[:2] for english, spanish in steps if english[0].isdigit())
-    assert preset.steps("es") != preset.steps("en")
+    texts = {preset.steps(language) for language in LANGUAGES}
+    assert len(texts) == len(LANGUAGES)
+    for lines in zip(*texts, strict=True):
+        assert len({line[:2] if line[:1].isdigit() else "" for line in lines}) == 1
     assert set(preset.source) <= set(JsonSource.model_fields)
     assert "secrets" not in preset.source
 

@@ -24,11 +24,11 @@ _FOLDER: Final = Path(__file__).parent / "presets"
 class Preset:
     """The preset of one sender.
 
-    `page` is the address of the vendor's documentation. `set_up` (English) and `set_up_es` (Spanish) are
-    the steps in the sender's settings, one per line. `source` has keys of a source table, `route` has
-    keys of a route table. `with_secrets` replaces keys of `source` if the table has `secrets`, because
-    some senders sign only after a setting. `country` is the country of the sender's telephone numbers
-    (ISO 3166).
+    `page` is the address of the vendor's documentation. `set_up` (English), `set_up_es` (Spanish) and
+    `set_up_pt` (Brazilian Portuguese) are the steps in the sender's settings, one per line. `source` has
+    keys of a source table, `route` has keys of a route table. `with_secrets` replaces keys of `source` if
+    the table has `secrets`, because some senders sign only after a setting. `country` is the country of the
+    sender's telephone numbers (ISO 3166).
     """
 
     name: str
@@ -36,14 +36,16 @@ class Preset:
     page: str
     set_up: str
     set_up_es: str
+    set_up_pt: str
     source: Mapping[str, Any]
     route: Mapping[str, str]
     with_secrets: Mapping[str, Any] = field(default_factory=dict)
     country: str = "CO"
 
     def steps(self, language: str) -> tuple[str, ...]:
-        """Return the steps of the set-up, in Spanish for "es" and in English for any other language."""
-        return tuple((self.set_up_es if language == "es" else self.set_up).strip().splitlines())
+        """Return the steps of the set-up: "es" in Spanish, "pt_BR" in Portuguese, any other in English."""
+        texts = {"es": self.set_up_es, "pt_BR": self.set_up_pt}
+        return tuple(texts.get(language, self.set_up).strip().splitlines())
 
 
 @lru_cache(maxsize=1)
