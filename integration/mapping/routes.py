@@ -35,6 +35,8 @@ _INVISIBLE = re.compile(
     "\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 _WITH_DECIMAL = re.compile(r"[0-9]+\.0")
+# Spreadsheets write a number as six digits: 3001112233 becomes 3.00111E+09, which JSON has as a float.
+_ROUNDED_TO = 10_000
 _ROUNDED = re.compile(r"[0-9](?:[.,][0-9]+[eE]\+?|[eE]\+)[0-9]+")  # 8.01E+07
 _IDENTITY_FIELDS = ("campaign_id", "customer_id")
 _RECALL_FIELDS = (*_IDENTITY_FIELDS, "recall_telephone", "recall_date")
@@ -193,6 +195,8 @@ def read_field(name: str, value: object, account: Account, now: datetime) -> str
     """
     if name == "recall_date":
         return read_date(account, value, now)
+    if name == "recall_telephone" and isinstance(value, float) and value and value % _ROUNDED_TO == 0:
+        raise UnmappableError(name, SCIENTIFIC.found, SCIENTIFIC.allowed)
     written = _clean(name, value)
     if name == "recall_telephone":
         return phone_numbers.dialled(written, account)

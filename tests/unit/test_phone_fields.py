@@ -103,6 +103,16 @@ def test_a_number_that_cannot_exist_is_not_dialled(telephone_of, country, value,
 
 
 @each_way
+@pytest.mark.parametrize("value", [3.00111e9, 5.73001e11])
+def test_a_float_of_six_digits_is_not_dialled(telephone_of, value):
+    """The same digits as a whole number are those that the sender has."""
+    with pytest.raises(UnmappableError, match="scientific notation"):
+        telephone_of(account(), value)
+    assert telephone_of(account(), int(value)).startswith("3001")
+    assert telephone_of(account(), 3001112230.0) == "3001112230"
+
+
+@each_way
 def test_the_accounts_rules_are_applied(telephone_of):
     assert telephone_of(account("AR", dial_format="9{dial}"), "11 15 5744 7700") == "90111557447700"
     assert telephone_of(account(countries=("MX",), dial_format="{e164}"), "+525512345678") == "525512345678"
