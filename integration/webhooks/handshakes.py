@@ -18,7 +18,7 @@ from integration.config.source_models import JsonSource
 from integration.domain.delivery import Reply
 from integration.domain.errors import NotVerifiedError
 from integration.webhooks.providers.bodies import FORM_TYPE
-from integration.webhooks.providers.replies import as_json
+from integration.webhooks.providers.replies import TEXT, as_json
 from integration.webhooks.verification import matches_any, require_url_key, secret_bytes
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 MOST_BYTES: Final = 2048
 _MOST_PARAMETERS: Final = 20
-_TEXT: Final = "text/plain; charset=utf-8"
 _CHALLENGE: Final = re.compile(r"[A-Za-z0-9._~+/=:-]{1,512}")
 # Microsoft's sample contains spaces and colons.
 _VALIDATION_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=: -]{1,512}")
@@ -93,7 +92,7 @@ def _hub_challenge(delivery: Delivery, settings: JsonSource) -> Reply | None:
     token, expected = query.get("hub.verify_token", ""), settings.verify_token
     if expected is None or not matches_any(token.encode(errors="replace"), (secret_bytes(expected),)):
         raise NotVerifiedError("handshake", "hub.verify_token is not the configured `verify_token`")
-    return Reply(status=200, body=value.encode(), content_type=_TEXT)
+    return Reply(status=200, body=value.encode(), content_type=TEXT)
 
 
 def _validation_token(delivery: Delivery, settings: JsonSource) -> Reply | None:  # noqa: ARG001  (one shape for all)
@@ -101,21 +100,21 @@ def _validation_token(delivery: Delivery, settings: JsonSource) -> Reply | None:
     value = _query(delivery).get("validationToken", "")
     if delivery.method != "POST" or delivery.body or not _VALIDATION_TOKEN.fullmatch(value):
         return None
-    return Reply(status=200, body=value.encode(), content_type=_TEXT)
+    return Reply(status=200, body=value.encode(), content_type=TEXT)
 
 
 def _ping(delivery: Delivery, settings: JsonSource) -> Reply | None:  # noqa: ARG001  (one shape for all)
     # WooCommerce's `deliver_ping` takes nothing but 200 as a success,
     # https://github.com/woocommerce/woocommerce/blob/trunk/plugins/woocommerce/includes/class-wc-webhook.php
     is_ping = delivery.content_type == FORM_TYPE and _PING.fullmatch(delivery.body)
-    return Reply(status=200, body=b"", content_type=_TEXT) if delivery.method == "POST" and is_ping else None
+    return Reply(status=200, body=b"", content_type=TEXT) if delivery.method == "POST" and is_ping else None
 
 
 def _probe(delivery: Delivery, settings: JsonSource) -> Reply | None:  # noqa: ARG001  (one shape for all)
     # Intercom sends HEAD: https://developers.intercom.com/docs/webhooks/setting-up-webhooks
     if delivery.method not in {"GET", "HEAD"}:
         return None
-    return Reply(status=200, body=b"", content_type=_TEXT)
+    return Reply(status=200, body=b"", content_type=TEXT)
 
 
 def _cloudevents(delivery: Delivery, settings: JsonSource) -> Reply | None:
@@ -129,7 +128,7 @@ def _cloudevents(delivery: Delivery, settings: JsonSource) -> Reply | None:
         headers["WebHook-Allowed-Rate"] = str(settings.rate_per_minute)
     elif rate:
         headers["WebHook-Allowed-Rate"] = rate if _RATE.fullmatch(rate) else "*"
-    return Reply(status=200, body=b"", content_type=_TEXT, headers=headers)
+    return Reply(status=200, body=b"", content_type=TEXT, headers=headers)
 
 
 def _query(delivery: Delivery) -> dict[str, str]:

@@ -399,6 +399,14 @@ def test_a_success_has_the_answer_status_of_the_preset(web_of, keys, status):
     assert (answer.status_code, len(answer.json["recalls"])) == (status, 1)
 
 
+def test_a_sender_that_shows_the_answer_to_its_users_gets_an_empty_one(web_of):
+    web = web_of(URL_KEY + 'answer_status = 200\nanswer_body = "empty"\n')
+    answer = web.client.post(f"/hooks/s/{KEY}", data=BODY, content_type="application/json")
+    assert (answer.status_code, answer.data, answer.mimetype) == (200, b"", "text/plain")
+    refused = web.client.post("/hooks/s", data=BODY, content_type="application/json")
+    assert (refused.status_code, refused.json["status"]) == (401, 401)
+
+
 @pytest.mark.parametrize(
     ("keys", "busy", "away"),
     [("", 429, 503), ("retry_status = 429\n", 429, 429), ("retry_status = 503\n", 503, 503)],

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import quote_plus
 
 import pytest
 from click.testing import CliRunner
@@ -162,6 +164,85 @@ def test_the_sample_becomes_a_recall_with_the_time_of_the_sender(name):
     assert len(outcome.request.recall_telephone) >= 10
     assert (outcome.request.version == NOW) == (name in WITHOUT_TIME)
     assert outcome.request.version <= NOW
+
+
+def mapped(name, body):
+    """Return the plan, and the id, of the only event of a body."""
+    (event,) = JSON.read(delivered(name, body.encode()), settings_of(name))
+    return explained(name, event), event.dedup_key
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "phone"),
+    [
+        # The vendor's guide reads `body.data`, the pages of its events show a flat body.
+        ("gohighlevel", lambda one: {"type": one["type"], "webhookId": one["webhookId"], "timestamp": one["timestamp"], "data": {"id": one["id"], "phone": "+573001112233"}}, "3001112233"),
+        ("gohighlevel", lambda one: {"type": one["type"], "data": one}, "3001234567"),
+        ("odoo", lambda one: one | {"mobile": "3001112233", "phone": False}, "3001112233"),
+        ("odoo", lambda one: one | {"write_date": "2026-05-01 19:05:11.123456"}, "3001234567"),
+    ],
+)  # fmt: skip
+def test_another_shape_of_a_body_gives_the_same_recall(name, change, phone):
+    given = json.loads(sample(name).read_text("utf-8"))
+    plan, key = mapped(name, json.dumps(change(given)))
+    assert isinstance(plan, RecallWanted), plan
+    assert plan.request.recall_telephone == phone
+    assert plan.request.version < NOW
+    assert key is not None
+
+
+@pytest.mark.parametrize(
+    ("answer", "phone"),
+    [
+        ('{"full":"(300) 123-4567"}', "3001234567"),
+        ('{"area":"300","phone":"1112233"}', "3001112233"),
+        ('{"full":"","area":"300","phone":"1112233"}', "3001112233"),
+    ],
+)
+def test_a_telephone_of_jotform_has_one_box_or_two(answer, phone):
+    body = sample("jotform").read_text("utf-8").replace('{"area":"300","phone":"1234567"}', answer)
+    assert mapped("jotform", body)[0].request.recall_telephone == phone
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["3001112233", "<tel:3001112233|300-111-2233> please", "<tel:3001112233>", "<tel:+573001112233|x>"],
+)
+def test_a_number_in_a_command_of_slack_may_be_a_link(text):
+    body = sample("slack").read_text("utf-8").replace("3001234567+please", quote_plus(text))
+    plan, _ = mapped("slack", body)
+    assert plan.request.recall_telephone == "3001112233"
+    assert plan.request.customer_id.endswith("3001112233")
+
+
+def test_a_contact_of_kommo_that_gets_its_telephone_in_the_same_second_is_not_a_duplicate():
+    body = sample("kommo").read_text("utf-8")
+    fields = [pair for pair in body.split("&") if "custom_fields" not in pair]
+    added = JSON.read(delivered("kommo", "&".join(fields).encode()), settings_of("kommo"))
+    changed = JSON.read(
+        delivered("kommo", body.replace("contacts[add]", "contacts[update]").encode()), settings_of("kommo")
+    )
+    assert len({added[0].dedup_key, changed[0].dedup_key, None}) == 3
+
+
+def test_a_moved_appointment_of_calendly_cancels_nothing():
+    for language in ("en", "es"):
+        assert "invitee.canceled' and not event.payload.rescheduled" in "\n".join(
+            presets()["calendly"].steps(language)
+        )
+
+
+def test_a_preset_that_no_page_describes_asks_for_a_check_with_a_real_delivery():
+    of_docs = (ROOT / "docs/other-senders.md").read_text("utf-8")
+    (sentence,) = [line for line in of_docs.splitlines() if line.startswith("No page of the vendor")]
+    named = set(re.findall(r"`([a-z0-9-]+)`", sentence))
+    assert named == {name for name, preset in presets().items() if not preset.described}
+    assert named >= {"elementor", "wpforms", "contact-form-7", "jotform", "kommo", "odoo"}
+    for name, preset in presets().items():
+        assert ("check it with a real delivery" in preset.steps("en")[-1]) == (name in named)
+        assert ("compruébelo con una entrega real" in preset.steps("es")[-1]) == (name in named)
+        if name in named:
+            assert preset.steps("en")[-1] in run("presets", name).stdout
 
 
 @each

@@ -68,7 +68,8 @@ def _print_preset(preset: Preset) -> None:
     output.line(preset.page)
     output.line()
     output.line("In the sender:")
-    output.line(preset.set_up.strip())
+    for step in preset.steps("en"):
+        output.line(step)
     output.line()
     output.line("In ringback.toml:")
     for line in toml_lines(preset):

@@ -148,6 +148,10 @@ class JsonSource(_Source):
     )
     verify_token: Secret | None = Field(default=None, description="a text that is not empty")
     answer_status: Literal[200, 202] = Field(default=202, description="200 or 202")
+    answer_body: Literal["json", "empty"] = Field(
+        default="json",
+        description='"json", or "empty" if the sender shows the body of a success to its users',
+    )
     retry_status: Literal[429, 503] | None = Field(
         default=None,
         description="429 or 503 (default: 429 over rate_per_minute, 503 if the store is unavailable)",

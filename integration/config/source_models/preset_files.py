@@ -19,6 +19,16 @@ if TYPE_CHECKING:
 
 _FOLDER: Final = Path(__file__).parent / "presets"
 
+# The last step of a preset whose body or proof no page of the vendor describes, by language.
+_CHECK: Final = {
+    "en": "No page of the vendor describes all of what it sends. This preset follows deliveries and source "
+    "code: check it with a real delivery.",
+    "es": "Ninguna página del proveedor describe todo lo que envía. Este ajuste sigue entregas reales y "
+    "código fuente: compruébelo con una entrega real.",
+    "pt_BR": "Nenhuma página do fornecedor descreve tudo o que ele envia. Este preset segue entregas reais e "
+    "código-fonte: confira-o com uma entrega real.",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
@@ -28,7 +38,8 @@ class Preset:
     `set_up_pt` (Brazilian Portuguese) are the steps in the sender's settings, one per line. `source` has
     keys of a source table, `route` has keys of a route table. `with_secrets` replaces keys of `source` if
     the table has `secrets`, because some senders sign only after a setting. `country` is the country of the
-    sender's telephone numbers (ISO 3166).
+    sender's telephone numbers (ISO 3166). `described` is False if no page of the vendor describes the body or
+    the proof.
     """
 
     name: str
@@ -41,11 +52,16 @@ class Preset:
     route: Mapping[str, str]
     with_secrets: Mapping[str, Any] = field(default_factory=dict)
     country: str = "CO"
+    described: bool = True
 
     def steps(self, language: str) -> tuple[str, ...]:
-        """Return the steps of the set-up: "es" in Spanish, "pt_BR" in Portuguese, any other in English."""
+        """Return the steps of the set-up: "es" in Spanish, "pt_BR" in Portuguese, any other in English.
+
+        If the preset is not `described`, the last one asks for a check with a real delivery.
+        """
         texts = {"es": self.set_up_es, "pt_BR": self.set_up_pt}
-        return tuple(texts.get(language, self.set_up).strip().splitlines())
+        steps = texts.get(language, self.set_up).strip().splitlines()
+        return (*steps, *(() if self.described else (_CHECK.get(language, _CHECK["en"]),)))
 
 
 @lru_cache(maxsize=1)

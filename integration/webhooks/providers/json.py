@@ -21,7 +21,7 @@ from integration.mapping.event_context import Headers, delivery_variables
 from integration.mapping.expressions import expression, items_of, text
 from integration.webhooks.providers.bodies import FORM_TYPE, read_body, read_query, require_few
 from integration.webhooks.providers.multipart import MULTIPART_TYPE, without_files
-from integration.webhooks.providers.replies import problem, reply
+from integration.webhooks.providers.replies import TEXT, problem, reply
 from integration.webhooks.providers.schemes import SCHEMES, without_tokens
 from integration.webhooks.providers.signatures import SignedMessage
 from integration.webhooks.verification import require_url_key
@@ -127,11 +127,12 @@ def _message_id(delivery: Delivery, settings: JsonSource) -> str | None:
 def acknowledge(delivery: Delivery, settings: JsonSource, outcome: Answer | ErrorAnswer) -> Reply:  # noqa: ARG001  (one shape for all)
     """Return a response with ids and counts, or problem details. A 401 may have a challenge.
 
-    A success has the status `answer_status` of the source. In place of 429 and 503, an error has the
-    `retry_status` of the source if that is set.
+    A success has the status `answer_status` of the source, and no body with `answer_body = "empty"`. In
+    place of 429 and 503, an error has the `retry_status` of the source if that is set.
     """
     if isinstance(outcome, Answer):
-        return replace(reply(outcome), status=settings.answer_status)
+        success = replace(reply(outcome), status=settings.answer_status)
+        return replace(success, body=b"", content_type=TEXT) if settings.answer_body == "empty" else success
     if outcome.status in _RETRY_STATUSES and settings.retry_status is not None:
         outcome = replace(outcome, status=settings.retry_status)
     challenge = _CHALLENGES.get(settings.verify) if outcome.status == HTTPStatus.UNAUTHORIZED else None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
+TEXT = "text/plain; charset=utf-8"
 
 
 def reply(outcome: Answer | ErrorAnswer, *, with_pending: bool = False) -> Reply:
