@@ -27,6 +27,7 @@ from integration.store.monitoring.source_status import SourceStatusStore
 from integration.store.monitoring.time_series import TimeSeries
 from integration.store.parked import ParkedStore
 from integration.store.recalls import RecallStore
+from integration.store.search.saved_views import SavedViews
 from integration.store.search.stored import StoredSearches
 from integration.store.sessions import SessionStore
 from integration.store.token_queue import TokenQueues
@@ -68,6 +69,7 @@ class Services:
         self.audit = AuditLog(store)
         self.sessions = SessionStore(store)
         self.searches = StoredSearches(store)
+        self.saved_views = SavedViews(store)
         self.alerts = AlertStore(store)
         self.problem_notes = ProblemNoteStore(store)
         self.processes = ProcessRegistry(store)

@@ -137,9 +137,9 @@ class RecallStore:
         recalls = self.read(found.ids[:limit])
         return recalls, found.ids[limit - 1] if len(found.ids) > limit else found.next
 
-    def every(self, which: Filter) -> Iterator[Recall]:
-        """Yield all matching recalls, newest first, in chunks. Raise StoreAwayError."""
-        ids = self.search.every(which)
+    def every(self, which: Filter, *, oldest_first: bool = False) -> Iterator[Recall]:
+        """Yield all matching recalls in chunks, newest first or oldest first. Raise StoreAwayError."""
+        ids = self.search.every(which, oldest_first=oldest_first)
         while some := list(islice(ids, CHUNK)):
             yield from self.read(some)
 

@@ -78,7 +78,7 @@ def test_nothing_ticked_does_nothing_and_says_so(installation):
 def test_a_viewer_has_no_tick_boxes_and_cannot_act(installation):
     recall = installation.ask()
     viewer = Pages(installation.services, "viewer")
-    assert 'type="checkbox"' not in viewer.get("/recalls").text
+    assert 'name="chosen"' not in viewer.get("/recalls").text
     assert viewer.post("/recalls/chosen", {"kind": "cancel", "chosen": [recall]}).status_code == 403
     assert installation.state(recall) is State.QUEUED
 
@@ -139,7 +139,7 @@ def test_the_exports_of_a_user_are_limited(installation, store):
 
 
 def test_a_store_that_goes_away_during_an_export_is_an_error_page(installation, monkeypatch):
-    def broken(_which):
+    def broken(_which, **_order):
         yield installation.recall(recall)
         raise StoreAwayError("gone")
 

@@ -21,7 +21,7 @@ from integration.alerts.monitor import AlertMonitor
 from integration.app import UNKNOWN_RECEIVER, compose
 from integration.config.environment import hooks_url, served_applications
 from integration.config.source_models import JsonSource
-from integration.dashboard.views import setup
+from integration.dashboard.presenting import setup
 from integration.domain.errors import ConfigError
 from integration.local.stack import dashboard_environment
 from integration.webhooks.providers.schemes import SCHEMES

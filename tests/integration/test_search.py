@@ -95,15 +95,23 @@ def filters(draw, recalls):
     )
 
 
-@given(data=st.data(), step=st.sampled_from([3, 40, 500]), limit=st.sampled_from([1, 7, 1000]))
-def test_pages_hold_what_fits_once_and_newest_first(seeded, data, step, limit):
+@given(
+    data=st.data(),
+    step=st.sampled_from([3, 40, 500]),
+    limit=st.sampled_from([1, 7, 1000]),
+    oldest_first=st.booleans(),
+)
+def test_pages_hold_what_fits_once_and_in_order(seeded, data, step, limit, oldest_first):
     which = data.draw(filters(seeded.all))
     expected = [recall.id for recall in seeded.all if fits(which, recall)]
+    expected = expected[::-1] if oldest_first else expected
     found, cursor = [], None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(searching, "STEP", step)
         while True:
-            page = seeded.search.find(which, limit=limit, cursor=cursor, budget_seconds=None)
+            page = seeded.search.find(
+                which, limit=limit, cursor=cursor, oldest_first=oldest_first, budget_seconds=None
+            )
             assert len(page.ids) <= limit
             found += page.ids
             cursor = page.next

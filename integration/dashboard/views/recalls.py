@@ -22,6 +22,7 @@ from integration.dashboard.presenting import display_text
 from integration.dashboard.presenting.labels import label_for, state_word
 from integration.dashboard.presenting.times import AccountZones
 from integration.dashboard.responses import back_to, failure, flash_message, note, page, person
+from integration.dashboard.views.recall_views import COLUMNS, LONGEST_NAME, OLDEST_FIRST, arrangement, sort
 from integration.dashboard.views.search import stored_term
 from integration.domain.errors import ConflictError, NotFoundError
 from integration.domain.recall import State
@@ -53,10 +54,18 @@ KINDS: Final = ("retry", "cancel")
 
 @signed_in
 def recalls(services: Services) -> Response:
-    """List a page of the recalls that match the filters, newest first."""
-    filters = _filter_query(services)
+    """List a page of the recalls that match the filters, in the order and with the columns of the user.
+
+    A list can be sorted by arrival only. This is the order of the store's indexes, so a page reads a bounded
+    number of recalls.
+    """
+    filters, shown = _filter_query(services), arrangement(services)
     found = services.recalls.records.search.find(
-        filters.which, limit=PAGE_SIZE, cursor=_cursor(), budget_seconds=BUDGET_SECONDS
+        filters.which,
+        limit=PAGE_SIZE,
+        cursor=_cursor(),
+        oldest_first=shown.sort == OLDEST_FIRST,
+        budget_seconds=BUDGET_SECONDS,
     )
     return page(
         "recalls.html",
@@ -64,10 +73,14 @@ def recalls(services: Services) -> Response:
         found=services.recalls.records.read(found.ids),
         total=services.recalls.records.search.count(filters.which, budget_seconds=BUDGET_SECONDS),
         back_to=found.back_to,
-        older=_address("recalls", filters, cursor=found.next) if found.next else None,
-        newest=_address("recalls", filters),
+        shown=shown,
+        columns=COLUMNS,
+        views=services.saved_views.all(person().name),
+        longest_name=LONGEST_NAME,
+        further=_address("recalls", filters, **shown.texts, cursor=found.next) if found.next else None,
+        first=_address("recalls", filters, **shown.texts),
         most_exported=MOST_EXPORTED,
-        same_page=_address("recalls", filters, cursor=_cursor()),
+        same_page=_address("recalls", filters, **shown.texts, cursor=_cursor()),
         zones=AccountZones(services.config),
         without_names=display_text.without_names,
         answers=_answers(services, filters),
@@ -135,7 +148,7 @@ def _stored_term(services: Services) -> SearchTerm | None:
         return None
 
 
-def _address(view: str, filters: FilterQuery, **more: Any) -> str:
+def _address(view: str, filters: FilterQuery, /, **more: Any) -> str:
     """Return the address of a view with the same filters."""
     values: dict[str, Any] = {**filters.texts, **more}
     return url_for(f"dashboard.{view}", **values)
@@ -265,7 +278,7 @@ def act_on_chosen(services: Services) -> ResponseReturnValue:
         address = client_address(services.config.dashboard)
         services.audit.note_done(person().name, kind, done, address=address)
     _say_chosen(kind, len(done), skipped)
-    return back_to(_address("recalls", filters))
+    return back_to(_address("recalls", filters, **arrangement(services).texts))
 
 
 def _say_chosen(kind: str, done: int, skipped: int) -> None:
@@ -323,7 +336,7 @@ def _too_many_exports(wait_seconds: int) -> Response:
 
 
 def _export(services: Services) -> Response:
-    """Return the recalls that match the filters as CSV, newest first, at most MOST_EXPORTED.
+    """Return the recalls that match the filters as CSV, in the order of the list, at most MOST_EXPORTED.
 
     For a viewer, customer ids and telephone numbers are masked. The response is not streamed: an error of
     the store gives an error page and not an incomplete file. Raise StoreAwayError.
@@ -335,7 +348,9 @@ def _export(services: Services) -> Response:
         f"{name}={filters.texts[name]}" for name in ("search", "state", "account") if name in filters.texts
     ]
     note(services, "export recalls", *logged)
-    found = islice(services.recalls.records.every(filters.which), MOST_EXPORTED)
+    found = islice(
+        services.recalls.records.every(filters.which, oldest_first=sort() == OLDEST_FIRST), MOST_EXPORTED
+    )
     attached = {"Content-Disposition": 'attachment; filename="recalls.csv"'}
     text = "".join(_csv_lines(rows(map(_exported_recall, map(_masked, found) if masked else found))))
     return Response(text, content_type="text/csv; charset=utf-8", headers=attached)

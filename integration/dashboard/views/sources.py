@@ -16,9 +16,9 @@ from integration.config.source_models import JsonSource, presets
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.charts.plots import Plot, PlotSeries, plot
 from integration.dashboard.language import language
+from integration.dashboard.presenting import setup
 from integration.dashboard.presenting.times import hour_and_minute
 from integration.dashboard.responses import note, page
-from integration.dashboard.views import setup
 from integration.domain.errors import NotFoundError
 from integration.mapping.route_reads import compared_with, fields_of, under
 from integration.webhooks.hook_urls import options_url

@@ -74,6 +74,7 @@
 -- cancel_pointers          ZSET    account NUL field of a cancellation's newest pointer -> time   retention_days
 -- session:<digest>         STRING  dashboard session of the token with this digest, JSON          until idle for too long
 -- search:<digest>          STRING  what a user of the dashboard searched for; digest of user and id  12 hours
+-- list_views:<digest>      HASH    of a user of the dashboard: columns, JSON list; view:<id>, JSON  unlimited
 -- audit                    STREAM  who, what, about (ids, separated by spaces), address           retention_days
 -- tombstones               STRING  set after an erasure of personal data; see Newest.tombstone    retention_days
 -- jobs                     ZSET    job id -> time of its start                                    retention_days

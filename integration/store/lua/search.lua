@@ -1,4 +1,4 @@
--- Search of recalls by any filter, newest first, in steps of bounded time.
+-- Search of recalls by any filter, newest or oldest first, in steps of bounded time.
 --
 -- A step examines a bounded number of recalls of the most selective index, and returns where the next one continues.
 -- Ids sort by arrival, so a range of arrival times is a range of ids.
@@ -11,7 +11,8 @@
 --   telephones                 reversed digits; any of them may match. With "|" at its end only the whole number matches
 --   about                      id of the customer or the record; otherwise one of the telephones must match
 --   created_from, created_until, score_from, score_until   ms; "until" is exclusive
---   below                      only ids below this one
+--   oldest                     true: oldest first, otherwise newest first
+--   after                      the search continues after this id, in its order; "" at the start
 --   most                       recalls to examine
 --   want                       recalls to return
 
@@ -104,27 +105,35 @@ if is_command('search', 'count') then
 
   local function lower(a, b) return a ~= '' and (b == '' or a < b) and a or b end
 
+  local function higher(a, b) return a > b and a or b end
+
   -- Return the ids between which the filter's arrival times lie, nil if there are none.
-  local function bounds(stream, spec, below)
-    local above = spec.prefix or ''
+  local function bounds(stream, spec)
+    local above, below = spec.prefix or '', spec.prefix and spec.prefix .. '~' or ''
     if stream.prefix then return above, below end
     if spec.created_from then
       local first = first_since(stream.key, spec.created_from)
       if not first then return nil end
-      above = above > first and above or first
+      above = higher(above, first)
     end
     local past = spec.created_until and first_since(stream.key, spec.created_until) or ''
     return above, lower(past, below)
   end
 
-  -- Return the newest ids of an index that are below an id and within the filter's arrival times.
-  local function newest_of(stream, spec, below, n)
-    local above
-    above, below = bounds(stream, spec, spec.prefix and lower(below, spec.prefix .. '~') or below)
+  -- Return the next ids of an index that are after an id and within the filter's arrival times.
+  local function next_of(stream, spec, n)
+    local above, below = bounds(stream, spec)
     if not above then return {} end
-    local prefix = stream.prefix or ''
-    local from = '(' .. prefix .. (below ~= '' and below or '~')
-    local found = redis.call('ZRANGE', stream.key, from, '[' .. prefix .. above, 'BYLEX', 'REV', 'LIMIT', 0, n)
+    local prefix, after, found = stream.prefix or '', spec.after, nil
+    if spec.oldest then
+      local from = after >= above and after ~= '' and '(' .. prefix .. after or '[' .. prefix .. above
+      local till = '(' .. prefix .. (below ~= '' and below or '~')
+      found = redis.call('ZRANGE', stream.key, from, till, 'BYLEX', 'LIMIT', 0, n)
+    else
+      below = lower(after, below)
+      local from = '(' .. prefix .. (below ~= '' and below or '~')
+      found = redis.call('ZRANGE', stream.key, from, '[' .. prefix .. above, 'BYLEX', 'REV', 'LIMIT', 0, n)
+    end
     for i, member in ipairs(found) do found[i] = string.sub(member, #prefix + 1) end
     return found
   end
@@ -148,8 +157,9 @@ if is_command('search', 'count') then
   end
 
   -- Sort ascending, then reverse: a comparison function makes table.sort several times slower.
-  local function sorted(ids)
+  local function sorted(ids, oldest)
     table.sort(ids)
+    if oldest then return ids end
     local last = #ids
     for i = 1, math.floor(last / 2) do ids[i], ids[last + 1 - i] = ids[last + 1 - i], ids[i] end
     return ids
@@ -169,7 +179,7 @@ if is_command('search', 'count') then
   local function ids_of(set)
     local ids = {}
     for id in pairs(set.ids) do ids[#ids + 1] = id end
-    return sorted(ids)
+    return ids
   end
 
   -- Return all ids whose telephone ends with one of the numbers, nil if there are too many.
@@ -212,7 +222,7 @@ if is_command('search', 'count') then
       if queues > MOST_QUEUES or #ids + redis.call('ZCOUNT', waiting, from, till) > GATHERED then return nil end
       for _, id in ipairs(redis.call('ZRANGEBYSCORE', waiting, from, till)) do ids[#ids + 1] = id end
     end
-    return sorted(ids)
+    return ids
   end
 
   local function only_queued(spec) return spec.states and #spec.states == 1 and spec.states[1] == 'queued' end
@@ -222,7 +232,7 @@ if is_command('search', 'count') then
     return {{key = Job.outcomes_key(job or ''), prefix = (outcome or '') .. '|'}}
   end
 
-  -- Return the sorted ids that may match, or nil and the indexes to be examined.
+  -- Return the ids that may match, or nil and the indexes to be examined.
   local function places(spec)
     if spec.outcome then return nil, by_outcome(spec.outcome) end
     if spec.customer then return nil, by_text('c', spec.customer) end
@@ -233,33 +243,34 @@ if is_command('search', 'count') then
     return ids, by_state(spec)
   end
 
-  local function newest_among(ids, spec, n)
+  local function next_among(ids, spec, n)
     local found = {}
-    for _, id in ipairs(ids) do
+    for _, id in ipairs(sorted(ids, spec.oldest)) do
       if #found == n then break end
       local wanted = not spec.prefix or string.sub(id, 1, #spec.prefix) == spec.prefix
-      if wanted and (spec.below == '' or id < spec.below) then found[#found + 1] = id end
+      local is_after = spec.after == '' or (spec.oldest and id > spec.after) or (not spec.oldest and id < spec.after)
+      if wanted and is_after then found[#found + 1] = id end
     end
     return found
   end
 
   local function candidates(spec, n)
     local ids, streams = places(spec)
-    if ids then return newest_among(ids, spec, n) end
+    if ids then return next_among(ids, spec, n) end
     local found, seen = {}, {}
     for _, stream in ipairs(streams) do
-      for _, id in ipairs(newest_of(stream, spec, spec.below, n)) do
+      for _, id in ipairs(next_of(stream, spec, n)) do
         if not seen[id] then
           seen[id] = true
           found[#found + 1] = id
         end
       end
     end
-    sorted(found)
+    sorted(found, spec.oldest)
     return {unpack(found, 1, math.min(n, #found))}
   end
 
-  -- One step. Return {ids, the id to continue below ("" at the end), its arrival in ms}.
+  -- One step. Return {ids, the id to continue after ("" at the end), its arrival in ms}.
   function Search.step(spec)
     local fits, found, looked = tests_of(spec), {}, 0
     local ids = candidates(spec, spec.most)

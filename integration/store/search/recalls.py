@@ -1,4 +1,4 @@
-"""Searches recalls by any filter, newest first, within a time limit.
+"""Searches recalls by any filter, newest or oldest first, within a time limit.
 
 Each step examines a bounded number of recalls, so that no search blocks the store for long. When the time
 limit is reached, the search returns a cursor for the next call.
@@ -30,7 +30,7 @@ _INDEXED = ("state", "states", "accounts")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
-    """Ids of recalls, newest first.
+    """Ids of recalls, in the order of the search.
 
     `next` is the cursor of the next search, or None when all recalls were examined. `back_to` is the
     admission time (aware, UTC) of the last recall examined, if the time limit ended the search; otherwise
@@ -63,14 +63,16 @@ class RecallSearch:
         *,
         limit: int,
         cursor: str | None = None,
+        oldest_first: bool = False,
         budget_seconds: float | None = BUDGET_SECONDS,
     ) -> SearchResult:
-        """Return at most `limit` matching recalls older than `cursor`, the id of a recall.
+        """Return at most `limit` matching recalls, newest first or oldest first.
 
-        The search ends early after `budget_seconds`, unless that is None. Raise StoreAwayError.
+        With `cursor`, the id of a recall, the search continues after it. It ends early after
+        `budget_seconds`, unless that is None. Raise StoreAwayError.
         """
         ids: list[str] = []
-        spec, over = _spec(which), self._timer(budget_seconds)
+        spec, over = _spec(which, oldest_first=oldest_first), self._timer(budget_seconds)
         while True:
             step = self._step(spec, cursor, limit - len(ids))
             ids += step.ids
@@ -99,9 +101,9 @@ class RecallSearch:
             if cursor is None or over():
                 return SearchCount(number=number, next=cursor)
 
-    def every(self, which: Filter) -> Iterator[str]:
-        """Yield the ids of all matching recalls, newest first. Raise StoreAwayError."""
-        spec, cursor = _spec(which), None
+    def every(self, which: Filter, *, oldest_first: bool = False) -> Iterator[str]:
+        """Yield the ids of all matching recalls, newest first or oldest first. Raise StoreAwayError."""
+        spec, cursor = _spec(which, oldest_first=oldest_first), None
         while True:
             step = self._step(spec, cursor, STEP)
             yield from step.ids
@@ -111,7 +113,7 @@ class RecallSearch:
 
     def _step(self, spec: Mapping[str, Any], cursor: str | None, want: int) -> SearchResult:
         """Examine the next `STEP` recalls or fewer. Return at most `want` matching ids."""
-        request = {**spec, "below": cursor or "", "want": want, "most": STEP}
+        request = {**spec, "after": cursor or "", "want": want, "most": STEP}
         ids, last, created = self._store.call("search", orjson.dumps(request))
         back_to = from_epoch_ms(created) if created else None
         return SearchResult(ids=tuple(ids), next=last or None, back_to=back_to)
@@ -136,7 +138,7 @@ def _states(which: Filter) -> list[State] | None:
     return [which.state] if which.states is None or which.state in which.states else []
 
 
-def _spec(which: Filter) -> dict[str, Any]:
+def _spec(which: Filter, *, oldest_first: bool = False) -> dict[str, Any]:
     """Return a filter in the format of lua/search.lua."""
     spec = {
         "states": _states(which),
@@ -155,5 +157,6 @@ def _spec(which: Filter) -> dict[str, Any]:
         "created_until": _ms(which.created_until),
         "score_from": _ms(which.date_from),
         "score_until": _ms(which.date_until),
+        "oldest": oldest_first or None,
     }
     return {name: value for name, value in spec.items() if value is not None}
