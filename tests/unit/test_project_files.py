@@ -106,7 +106,8 @@ def test_an_issue_template_asks_for_what_ringback_check_prints(name):
 
 
 def newest_changes():
-    return re.split(r"^## ", text("CHANGELOG.md"), flags=re.MULTILINE)[1]
+    """Return what is unreleased, if anything, and the changes of the newest version."""
+    return "".join(re.split(r"^## (?=\d)", text("CHANGELOG.md"), flags=re.MULTILINE)[:2])
 
 
 def test_the_metrics_of_the_changelog_are_there():
