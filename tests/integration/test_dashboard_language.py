@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from datetime import UTC, datetime, timedelta
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,11 @@ import pytest
 from integration.alerts import messages
 from integration.config.source_models import presets
 from integration.dashboard.language import FOLDER, LANGUAGES, catalogue
-from support import make_services
+from integration.store.token_queue import PushResult
+from support import SOURCES_AND_ROUTES, make_services, two_accounts
 from support.dashboard_client import Pages
+from support.hook_client import HookClient
+from support.installation import Installation
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -228,3 +233,88 @@ def test_the_switch_takes_no_parameter_as_an_order_and_leads_nowhere_else(tmp_pa
         f"/accounts?{order}&language=es", headers={"Host": "evil.example"}
     )
     assert (answer.status_code, answer.headers["Location"]) == (303, f"/accounts?{order}")
+
+
+# --- no English in a Spanish page ------------------------------------------------------------------
+
+ENGLISH = re.compile(
+    r"\b(the|is|are|was|of|and|to|not|with|from|this|that|must|seconds|minutes|hours|bytes|calls|characters|"
+    r"queued|pushing|accepted|dead|superseded|cancelled|expired|paused|stopped|waiting|idle|busy|admitted|"
+    r"missing|rejected|None)\b",
+    re.IGNORECASE,
+)
+# Code, commands, bytes of a sender, words of a user or of wolkvox.
+QUOTED = re.compile(r"<(script|style|code|pre|textarea|bdi|q)\b[^>]*>.*?</\1>|--[a-z]+", re.DOTALL)
+
+
+def texts_on(html):
+    """Yield the texts of a page, also those of tooltips and dialogs."""
+    plain = QUOTED.sub(" ", html)
+    for text in [
+        *re.split(r"<[^>]+>", plain),
+        *re.findall(r'(?:title|aria-label|data-ask)="([^"]*)"', plain),
+    ]:
+        yield unescape(" ".join(text.split()))
+
+
+def pages_from(pages, address, most=120):
+    """Yield the pages that links lead to, with their addresses."""
+    known, waiting = {address}, [address]
+    while waiting and most:
+        most, current = most - 1, waiting.pop(0)
+        answer = pages.get(current)
+        if not answer.content_type.startswith("text/html"):
+            continue
+        yield current, answer.text
+        for link in map(unescape, re.findall(r'href="(/[^"#]*)"', answer.text)):
+            if link not in known and "language=" not in link and not link.startswith("/static"):
+                known.add(link)
+                waiting.append(link)
+
+
+def fill_with_every_fault(installation):
+    """Store recalls in each state, and deliveries that are rejected, not read or not mapped."""
+    hooks = HookClient(installation.services)
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    for form in (
+        {"customer": "c1", "phone": "3001112233", "at": tomorrow},
+        {"customer": "c2", "phone": "30011122", "at": tomorrow},
+        {"customer": "c3", "phone": "3001112233", "at": "soon"},
+        {"customer": ["c4"], "phone": "3001112233", "at": tomorrow},
+        {"customer": "c" * 300, "phone": "3001112233", "at": tomorrow},
+    ):
+        hooks.post("forms", form)
+    hooks.post("forms", b"{")
+    hooks.post("forms", b"{}", headers={"svix-signature": "v1,AAAA"})
+    hooks.forged()
+    assert len(hooks.rejections()) == 3
+    states = ("dead", "accepted", "expired")
+    for state in states:
+        installation.ask(state)
+        installation.push(PushResult(kind="ended", state=state, reason=REASONS[state], passed=True))
+    installation.ask("waiting")
+    fault = "no complete answer within 5 s"
+    installation.push(PushResult(kind="again", reason=fault, wait_ms=60_000, wait_reason=fault))
+    installation.services.recalls.cancel(installation.ask("cancelled"), "cancelled by ana")
+    installation.services.accounts.pause("lima", "paused by ana", None, by="ana")
+
+
+REASONS = {
+    "dead": "wolkvox rejected the callback; its answer gives the reason",
+    "accepted": "wolkvox answered 202: recorded, not yet called",
+    "expired": "the date was in the past, and the account has late = drop",
+}
+
+
+def test_no_english_word_stands_in_a_spanish_page(tmp_path, store):
+    services = make_services(tmp_path, store, two_accounts() + SOURCES_AND_ROUTES)
+    fill_with_every_fault(Installation(services))
+    pages = Pages(services, "admin", language="es")
+    found, seen = {}, set()
+    for address, html in pages_from(pages, "/"):
+        seen.add(address.partition("?")[0].split("/")[1])
+        for text in texts_on(html):
+            if words := ENGLISH.findall(text):
+                found.setdefault((text, tuple(words)), address)
+    assert {"recalls", "parked", "deliveries", "accounts", "sources", "calendar", "audit", "studio"} <= seen
+    assert not found, found
