@@ -12,6 +12,7 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -20,6 +21,7 @@ from integration.config.source_models import lookup_of
 from integration.domain.errors import StoreAwayError
 from integration.store.deliveries import PURGED
 from integration.telemetry.counters import SWEEP, SWEEP_LAG
+from integration.webhooks.resend_many import resend_step
 from workers.drain import utc_now
 from workers.lookups import digest_of_lookup
 
@@ -194,6 +196,10 @@ class Sweeper:
         for job in self._services.bulk_jobs.running():
             while not self._stopping.is_set():
                 if not self._services.bulk_jobs.advance(
-                    job, self._name, self._services.config.accounts, utc_now()
+                    job,
+                    self._name,
+                    self._services.config.accounts,
+                    utc_now(),
+                    partial(resend_step, self._services),
                 ):
                     break

@@ -43,6 +43,7 @@ from integration.dashboard.views import (
     sources,
     studio,
 )
+from integration.dashboard.views.deliveries import send_many
 from integration.domain.errors import StoreAwayError
 from integration.domain.limits import MAX_BODY_BYTES
 from integration.telemetry.redaction import mask_but_end
@@ -69,6 +70,7 @@ PAGES = (
     recall_views,
     recall,
     deliveries,
+    send_many,
     parked,
     calendar,
     personal_data,

@@ -1,6 +1,6 @@
-"""Bulk jobs: retry or cancel all recalls of a filter, in steps that any worker takes.
+"""Bulk jobs: act on all recalls, parked events or deliveries of a filter, in steps that any worker takes.
 
-A job acts at most once on each recall, and only on recalls that existed when it began. It continues after
+A job acts at most once on each of them, and only on those that existed when it began. It continues after
 the death of any process, and can be stopped.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ from integration.domain.json_codec import read_json
 from integration.domain.recall import Filter, State
 from integration.domain.schedule import Drop, reschedule
 from integration.domain.timestamps import epoch_ms, from_epoch_ms, from_iso, iso_seconds
+from integration.store.delivery_log import DeliveryFilter
+from integration.store.parked import ParkedStore
 from integration.store.token_queue import wake_ups_of
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from integration.domain.account import Account
     from integration.domain.recall import Recall
+    from integration.services.parked import ParkedFilter
     from integration.store.client import Store
     from integration.store.monitoring.durability_watch import DurabilityWatch
     from integration.store.recalls import RecallStore
@@ -35,17 +38,21 @@ if TYPE_CHECKING:
 STEP = 50
 LISTED = 20
 MOST_LISTED = 5000
-"""Recalls that a job lists for each outcome (`Job.MOST_LISTED` in operator_commands.lua)."""
+"""Ids that a job lists for each outcome (`Job.MOST_LISTED` in operator_commands.lua)."""
 DONE = "done"
-"""The outcome of the recalls that a job changed."""
+"""The outcome of the recalls, parked events or deliveries that a job acted on."""
+RECALL = "recall"
+"""The result of an event of a delivery that became a recall."""
 _CHUNK = 500
 
 
 class BulkAction(StrEnum):
-    """The action of a job on each recall."""
+    """The action of a job: on each recall, on each parked event, or on each delivery."""
 
     RETRY = "retry"
     CANCEL = "cancel"
+    DISMISS = "dismiss"
+    SEND_AGAIN = "send_again"
 
 
 # A job reads only recalls in these states, because it would skip all others.
@@ -59,13 +66,14 @@ ACTS_ON = {
 class BulkJob:
     """A job and its progress. Times are aware, UTC.
 
-    `total` is the number of recalls at the start, None if they were not counted. `skipped` maps the reason
-    why recalls were skipped (their state, or a text) to their number.
+    `total` is the number of records at the start, None if they were not counted. `skipped` maps the reason
+    why records were skipped (the state of a recall, or a text) to their number. `results` maps what became
+    of the events of deliveries to their number. `filter` is the filter in JSON.
     """
 
     id: str
     kind: BulkAction
-    which: Filter
+    filter: str = field(repr=False)
     who: str
     reason: str
     state: str
@@ -74,13 +82,46 @@ class BulkJob:
     total: int | None
     done: int
     skipped: Mapping[str, int]
+    results: Mapping[str, int]
     cursor: str
     upper: str
+
+    @property
+    def which(self) -> Filter:
+        """Return the filter of a job on recalls."""
+        return _read_filter(self.filter)
+
+    @property
+    def parked_group(self) -> str:
+        """Return the group of a job on parked events."""
+        return str(read_json(self.filter)["group"])
+
+    @property
+    def deliveries(self) -> DeliveryFilter:
+        """Return the filter of a job on deliveries. It matches none that are newer than the job."""
+        values = read_json(self.filter)
+        until = from_iso(values["until"]) if "until" in values else self.created_at
+        return DeliveryFilter(
+            source=values.get("source"), result=values.get("result"), until=min(until, self.created_at)
+        )
 
     @property
     def looked_at(self) -> int:
         """Return the number of recalls handled so far."""
         return self.done + sum(self.skipped.values())
+
+
+@dataclass(frozen=True, slots=True)
+class JobStep:
+    """A step of a job: what is done with each record, and the cursor of the next step, None at the end.
+
+    An act that the store carries out has the `id` of a recall or parked event, and `date` and `score` for a
+    retry at a new date. An act that the worker has carried out has the `id`, an `outcome` (DONE, or why it
+    was skipped) and `results`, pairs of what became of an event and an id.
+    """
+
+    acts: Sequence[Mapping[str, Any]]
+    next: str | None
 
 
 class BulkJobs:
@@ -96,16 +137,25 @@ class BulkJobs:
         self._store = store
         self._recalls = recalls
         self._durability = durability
+        self._parked = ParkedStore(store)
         self._wake = wake
 
-    def begin(self, kind: str, which: Filter, *, who: str, reason: str, total: int | None = None) -> BulkJob:
+    def begin(
+        self,
+        kind: str,
+        which: Filter | ParkedFilter | DeliveryFilter,
+        *,
+        who: str,
+        reason: str,
+        total: int | None = None,
+    ) -> BulkJob:
         """Begin a job, which the workers advance, and return it.
 
         Raise StoreAwayError, also while the store may lose what the job does. `reason` is recorded with
         each recall. Recalls in states that `kind` cannot act on are left out.
         """
         self._durability.require_safe()
-        which = self.acted_on(kind, which)
+        which = acted_on(BulkAction(kind), which) if isinstance(which, Filter) else which
         job = {
             "kind": kind,
             "filter": orjson.dumps(_filter_fields(which)).decode(),
@@ -147,18 +197,13 @@ class BulkJobs:
         self.get(job)
         return bool(self._store.call("stop_job", job))
 
-    def states_now(self, job: str) -> Counter[str]:
-        """Return the present states of the recalls that a job changed, with the number of each.
+    def states_now(self, job: str, outcome: str = DONE) -> Counter[str]:
+        """Return the present states of the recalls of an outcome, with the number of each.
 
-        Only the first MOST_LISTED recalls are counted, without those that no longer exist. Raise
-        StoreAwayError.
+        `outcome` is RECALL for a job on deliveries. Only the first MOST_LISTED recalls are counted, without
+        those that no longer exist. Raise StoreAwayError.
         """
-        client, key = self._store.client, self._store.key
-        prefix = f"{DONE}|"
-        members: list[str] = self._store.guarded(
-            lambda: client.zrangebylex(key(f"job_outcomes:{job}"), f"[{prefix}", f"[{prefix}~")
-        )
-        recalls = [key(f"recall:{member.removeprefix(prefix)}") for member in members]
+        recalls = [self._store.key(f"recall:{id_}") for id_ in self.ids_of(job, outcome, MOST_LISTED)]
         found: Counter[str] = Counter()
         for start in range(0, len(recalls), _CHUNK):
 
@@ -169,25 +214,63 @@ class BulkJobs:
             found.update(filter(None, self._store.pipelined(commands)))
         return found
 
-    def advance(self, job: str, owner: str, accounts: Mapping[str, Account], now: datetime) -> bool:
+    def ids_of(self, job: str, outcome: str, limit: int) -> list[str]:
+        """Return at most `limit` ids that a job lists for an outcome. Raise StoreAwayError."""
+        client, key = self._store.client, self._store.key(f"job_outcomes:{job}")
+        prefix = f"{outcome}|"
+        members: list[str] = self._store.guarded(
+            lambda: client.zrangebylex(key, f"[{prefix}", f"[{prefix}~", start=0, num=limit)
+        )
+        return [member.removeprefix(prefix) for member in members]
+
+    def advance(
+        self,
+        job: str,
+        owner: str,
+        accounts: Mapping[str, Account],
+        now: datetime,
+        send_again: Callable[[BulkJob, datetime], JobStep] | None = None,
+    ) -> bool:
         """Take one step of a job. Return True if steps remain.
 
         Return False if the job has ended, another worker is advancing it, or the store may lose the step.
-        `owner` identifies the worker and must be the same in all its steps. Raise StoreAwayError.
+        `owner` identifies the worker and must be the same in all its steps. `send_again` sends the
+        deliveries of a job's next step, and returns what it did. Raise StoreAwayError.
         """
         if not self._durability.is_safe or not self._store.call("take_job", job, owner):
             return False
         held = self.get(job)
-        found = self._recalls.search.find(
-            held.which, limit=STEP, cursor=held.cursor or held.upper, budget_seconds=0.2
-        )
-        acts = [_act(held.kind, recall, accounts, now) for recall in self._recalls.read(found.ids)]
-        wake_ups = self._store.call("job_step", job, owner, held.cursor, found.next or "", orjson.dumps(acts))
+        if held.kind is BulkAction.DISMISS:
+            step = self._dismissal(held)
+        elif held.kind is BulkAction.SEND_AGAIN:
+            if send_again is None:
+                return False
+            step = send_again(held, now)
+        else:
+            step = self._on_recalls(held, accounts, now)
+        acts = orjson.dumps(step.acts)
+        wake_ups = self._store.call("job_step", job, owner, held.cursor, step.next or "", acts)
         if wake_ups == "lost":
             return False
         for wake_up in wake_ups_of(wake_ups):
             self._wake(wake_up)
-        return found.next is not None
+        return step.next is not None
+
+    def _on_recalls(self, job: BulkJob, accounts: Mapping[str, Account], now: datetime) -> JobStep:
+        found = self._recalls.search.find(
+            job.which, limit=STEP, cursor=job.cursor or job.upper, budget_seconds=0.2
+        )
+        acts = [_act(job.kind, recall, accounts, now) for recall in self._recalls.read(found.ids)]
+        return JobStep(acts, found.next)
+
+    def _dismissal(self, job: BulkJob) -> JobStep:
+        records, following = self._parked.page(
+            group=job.parked_group, limit=STEP, cursor=job.cursor or None, oldest_first=True
+        )
+        # Events parked after the job began are not dismissed.
+        began = epoch_ms(job.created_at)
+        old = [{"id": record["id"]} for record in records if int(record["at"]) <= began]
+        return JobStep(old, following if len(old) == len(records) else None)
 
 
 def acted_on(kind: BulkAction, which: Filter) -> Filter:
@@ -215,7 +298,7 @@ def _act(kind: BulkAction, recall: Recall, accounts: Mapping[str, Account], now:
     return {"id": recall.id, "date": iso_seconds(date), "score": score}
 
 
-def _filter_fields(which: Filter) -> dict[str, Any]:
+def _filter_fields(which: Filter | ParkedFilter | DeliveryFilter) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for each in fields(which):
         value = getattr(which, each.name)
@@ -245,7 +328,7 @@ def _job(id_: str, record: Mapping[str, str]) -> BulkJob:
     return BulkJob(
         id=id_,
         kind=BulkAction(record["kind"]),
-        which=_read_filter(record["filter"]),
+        filter=record["filter"],
         who=record["who"],
         reason=record["reason"],
         state=record["state"],
@@ -254,6 +337,7 @@ def _job(id_: str, record: Mapping[str, str]) -> BulkJob:
         total=int(record["total"]) if record["total"] else None,
         done=int(record["done"]),
         skipped=read_json(record["skipped"]),
+        results=read_json(record.get("results", "{}")),
         cursor=record["cursor"],
         upper=record["upper"],
     )

@@ -75,15 +75,6 @@ class ParkedService:
         """Return a parked event by its id. Raise NotFoundError."""
         return parked_events_of(self.records.get(parked))
 
-    def dismiss(self, group: str, *, who: str, reason: str) -> int:
-        """Dismiss all parked events of a group. Return their number."""
-        number, cursor = 0, None
-        while True:
-            records, cursor = self.records.page(group=group, cursor=cursor, limit=STEP, oldest_first=True)
-            number += self.records.dismiss([record["id"] for record in records], who=who, reason=reason)
-            if cursor is None:
-                return number
-
     def remap(
         self,
         which: ParkedFilter,

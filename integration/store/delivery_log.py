@@ -49,6 +49,12 @@ class LoggedDelivery:
     counts: Mapping[str, int] = field(default_factory=dict)
     rejection: Rejection | None = None
 
+    @property
+    def has_body(self) -> bool:
+        """Return True if the delivery was stored: it is not rejected or repeated, and a route matched."""
+        counts = (self.counts.get(result, 0) for result in ("recalls", "parked", "pending", "cancelled"))
+        return self.rejection is None and not self.again and any(counts)
+
     def has_result(self, result: str) -> bool:
         """Return True if the entry has this result, one of RESULTS.
 
@@ -59,6 +65,18 @@ class LoggedDelivery:
         if result == "again":
             return self.again
         return self.rejection is None and not self.again and self.counts.get(result, 0) > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryFilter:
+    """Conditions that an entry of the log must match. A condition that is None matches every entry.
+
+    `result` is one of RESULTS. `until` is aware and inclusive.
+    """
+
+    source: str | None = None
+    result: str | None = None
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Reads parked events, and dismisses and restores them.
+"""Reads parked events, and restores dismissed ones.
 
 A page is read in steps, so that many parked events do not block the store.
 """
@@ -8,8 +8,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import orjson
 
 from integration.domain.errors import NotFoundError
 from integration.domain.json_codec import read_json
@@ -49,7 +47,7 @@ class ParkedGroup:
 
 
 class ParkedStore:
-    """Reads, dismisses and restores the parked events of a store."""
+    """Reads the parked events of a store, and restores dismissed ones."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -82,9 +80,10 @@ class ParkedStore:
         """Return the number of dismissed events. Raise StoreAwayError."""
         return int(self._store.guarded(lambda: self._store.client.zcard(self._store.key("dismissed"))))
 
-    def dismiss(self, ids: Sequence[str], *, who: str, reason: str) -> int:
-        """Dismiss those events that are parked. Return their number. Raise StoreAwayError."""
-        return int(self._store.call("dismiss_parked", orjson.dumps(list(ids)), who, reason))
+    def count_of(self, group: str) -> int:
+        """Return the number of parked events of a group. Raise StoreAwayError."""
+        key = self._store.key(f"parked_in:{group}")
+        return int(self._store.guarded(lambda: self._store.client.zcard(key)))
 
     def put_back(self, parked: str) -> bool:
         """Park a dismissed event again. Return False if it is not dismissed. Raise StoreAwayError."""

@@ -15,6 +15,7 @@ from integration.store.deliveries import parked_events_of
 from integration.store.parked import ParkedStore
 from support import make_services, two_accounts
 from support.hook_client import HookClient
+from support.jobs import dismiss_all
 from support.store_process import ACCEPTED, NOON, ClockedProcess, recall_request
 
 
@@ -206,8 +207,8 @@ def test_a_parked_body_sent_again_is_one_event_that_counts_from_its_latest_arriv
 
 def test_a_dismissed_body_sent_again_is_parked_again(sender):
     sender.park("A")
-    (event,) = sender.parked()
-    ParkedStore(sender.store).dismiss([event.id], who="ana", reason="a test")
+    (group,) = ParkedStore(sender.store).groups()
+    dismiss_all(sender.store, group.id)
     assert sender.parked() == []
     assert sender.park("A").answer.parked == 1
     assert len(sender.parked()) == 1

@@ -12,6 +12,7 @@ from integration.services.parked import ParkedFilter, ParkedService
 from integration.store import parked
 from support import SOURCES_AND_ROUTES, hubspot_event, make_services, parked_events, two_accounts
 from support.hook_client import AT, HookClient
+from support.jobs import dismiss_all
 
 NOW = datetime.now(UTC)
 
@@ -135,7 +136,7 @@ def test_an_event_that_is_dismissed_while_it_is_remapped_stays_dismissed(web, tm
     services = mended(tmp_path, store)
 
     def plan(stored, now):
-        services.parked.dismiss(group.id, who="ana", reason="a test")
+        dismiss_all(services.store, group.id)
         return [
             plan_event(services.configuration.routes, each.delivery, each.events[0], now) for each in stored
         ]

@@ -35,6 +35,7 @@ ACTS: Final = {
     "send again": _l("send again"),
     "begin retry of many": _l("begin retry of many"),
     "begin cancel of many": _l("begin cancel of many"),
+    "begin send again of many": _l("begin send again of many"),
     "stop job": _l("stop job"),
     "remap": _l("map again"),
     "dismiss parked": _l("dismiss parked events"),

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from flask import request, session, url_for
 from flask_babel import gettext as _
-from flask_babel import ngettext
 
 from integration.config.models import zone_of
 from integration.dashboard.auth.roles import role, signed_in
@@ -17,6 +16,7 @@ from integration.dashboard.presenting import display_text
 from integration.dashboard.responses import back_to, caller, flash_message, note, page, person
 from integration.domain.json_codec import read_json
 from integration.domain.timestamps import from_epoch_ms
+from integration.services.bulk_jobs import BulkAction
 from integration.services.parked import ParkedFilter
 from integration.telemetry.redaction import mask_data
 from integration.webhooks.isolated_work.client import isolated_work
@@ -159,17 +159,22 @@ def remap(services: Services) -> Response:
 
 @role("operator")
 def dismiss_parked(services: Services) -> ResponseReturnValue:
-    """Dismiss the parked events of a group, with a reason. They stay in the list of dismissed events."""
+    """Start a job that dismisses the parked events of a group, with a reason.
+
+    They stay in the list of dismissed events.
+    """
     reason = " ".join(request.form.get("reason", "").split())
     reason = "".join(sign for sign in reason if sign.isprintable())[:LONGEST_REASON]
     group = request.form.get("group", "")
     if not reason or not group:
         flash_message(_("Nothing was dismissed, because the reason is missing. Enter a reason."), "refused")
         return back_to(url_for("dashboard.parked"))
-    number = services.parked.dismiss(group, who=person().name, reason=reason)
-    note(services, "dismiss parked", group)
-    flash_message(ngettext("%(num)d event was dismissed.", "%(num)d events were dismissed.", number))
-    return back_to(url_for("dashboard.parked"))
+    total = services.parked.records.count_of(group)
+    job = services.bulk_jobs.begin(
+        BulkAction.DISMISS, ParkedFilter(group=group), who=person().name, reason=reason, total=total
+    )
+    note(services, "dismiss parked", group, job.id)
+    return back_to(url_for("dashboard.job", job_id=job.id))
 
 
 @signed_in

@@ -27,7 +27,7 @@ from integration.dashboard.views.search import stored_term
 from integration.domain.errors import ConflictError, NotFoundError
 from integration.domain.recall import State
 from integration.domain.recall_filters import read_filters
-from integration.services.bulk_jobs import DONE, MOST_LISTED
+from integration.services.bulk_jobs import DONE, MOST_LISTED, RECALL, BulkAction
 from integration.services.personal_data.export import EXPORT_COLUMNS, rows
 from integration.telemetry.redaction import mask_but_end
 
@@ -49,6 +49,7 @@ MOST_COUNTED: Final = 12
 MOST_GROUPED: Final = 200
 MOST_EXPORTED: Final = 50_000
 EXPORTS_A_MINUTE: Final = 5
+MOST_DELIVERIES: Final = 100
 KINDS: Final = ("retry", "cancel")
 
 
@@ -383,20 +384,16 @@ def _csv_lines(table: Iterable[list[str]]) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class JobOutcome:
-    """Recalls of a bulk job with the same outcome: their number, and the address of their list.
+    """The recalls of an outcome of a bulk job that have a state now: their number and their list."""
 
-    `what` is their present state if the job changed them, else why it did not.
-    """
-
-    what: str
+    state: State
     number: int
     address: str
 
     @classmethod
-    def of(cls, job: BulkJob, outcome: str, number: int, state: State | None = None) -> JobOutcome:
-        """Return an outcome of a job, limited to recalls that are in a state now."""
-        address = url_for("dashboard.recalls", outcome=f"{job.id}:{outcome}", state=state)
-        return cls(state or outcome, number, address)
+    def of(cls, job: BulkJob, outcome: str, number: int, state: State) -> JobOutcome:
+        """Return the recalls of an outcome that have a state now."""
+        return cls(state, number, _outcome_address(job, outcome, state))
 
 
 @signed_in
@@ -409,16 +406,13 @@ def jobs(services: Services) -> Response:
 def job(services: Services, job_id: str) -> Response:
     """Show the progress of a bulk job, and its outcomes with links. Raise NotFoundError."""
     shown = services.bulk_jobs.get(job_id)
-    changed = services.bulk_jobs.states_now(job_id)
     answer = page(
         "job.html",
         job=shown,
-        changed=[
-            JobOutcome.of(shown, DONE, number, State(state)) for state, number in sorted(changed.items())
-        ],
-        skipped=[JobOutcome.of(shown, why, number) for why, number in shown.skipped.items()],
+        **_outcomes(services, shown),
         most_listed=MOST_LISTED,
-        is_cut=max(shown.done, *shown.skipped.values(), 0) > MOST_LISTED,
+        most_deliveries=MOST_DELIVERIES,
+        is_cut=max(0, shown.done, *shown.skipped.values(), *shown.results.values()) > MOST_LISTED,
         zone=zone_of(services.config),
     )
     # After htmx started the job, the browser's address is still that of the count. Push the job's address.
@@ -426,12 +420,35 @@ def job(services: Services, job_id: str) -> Response:
     return answer
 
 
+def _outcomes(services: Services, job: BulkJob) -> dict[str, Any]:
+    """Return the outcomes of a job: those with links to recalls, and the ids of deliveries by outcome."""
+    jobs, others = services.bulk_jobs, {}
+    if job.kind is BulkAction.DISMISS:
+        return {"changed": [], "skipped": job.skipped, "recalls_of": {}, "deliveries_of": {}}
+    is_sending = job.kind is BulkAction.SEND_AGAIN
+    outcome = RECALL if is_sending else DONE
+    states = sorted(jobs.states_now(job.id, outcome).items())
+    if is_sending:
+        others = {**job.results, **job.skipped}
+        others.pop(RECALL, None)
+    return {
+        "changed": [JobOutcome.of(job, outcome, number, State(state)) for state, number in states],
+        "skipped": job.skipped,
+        "recalls_of": {} if is_sending else {why: _outcome_address(job, why) for why in job.skipped},
+        "deliveries_of": {what: jobs.ids_of(job.id, what, MOST_DELIVERIES) for what in others},
+    }
+
+
+def _outcome_address(job: BulkJob, outcome: str, state: State | None = None) -> str:
+    return url_for("dashboard.recalls", outcome=f"{job.id}:{outcome}", state=state)
+
+
 @role("operator")
 def stop_job(services: Services, job_id: str) -> ResponseReturnValue:
-    """Stop a bulk job. Recalls that were already changed stay changed. Raise NotFoundError."""
+    """Stop a bulk job. What was already done stays done. Raise NotFoundError."""
     if services.bulk_jobs.stop(job_id):
         note(services, "stop job", job_id)
-        flash_message(_("Stopped. Recalls that were already changed stay changed."))
+        flash_message(_("Stopped. What was already done stays done."))
     else:
         flash_message(_("The bulk action had already ended. Nothing was changed."), "note")
     return back_to(url_for("dashboard.job", job_id=job_id))

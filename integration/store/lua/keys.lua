@@ -80,7 +80,7 @@
 -- jobs                     ZSET    job id -> time of its start                                    retention_days
 -- jobs:running             SET     ids of running jobs                                            until they end
 -- job:<id>                 HASH    fields in operator_commands.lua                         retention_days
--- job_outcomes:<id>        ZSET    outcome "|" recall id, at most MOST_LISTED for each outcome    retention_days
+-- job_outcomes:<id>        ZSET    outcome "|" id, at most MOST_LISTED for each outcome           retention_days
 -- processes                ZSET    web or worker process -> time of its latest heartbeat          while it runs
 -- process:<id>             HASH    fields in monitoring.lua                                       15 s after a heartbeat
 -- probe                    STRING  written every few seconds, to notice a store that refuses writes   1 minute

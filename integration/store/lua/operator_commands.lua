@@ -2,7 +2,7 @@
 
 local OperatorCommands, Job = {}, {}
 
--- The recalls of a job by outcome; see keys.lua.
+-- The ids of a job by outcome; see keys.lua.
 function Job.outcomes_key(id) return P .. 'job_outcomes:' .. id end
 
 if is_command('cancel', 'retry', 'job_step') then
@@ -185,13 +185,13 @@ if is_command('bind') then
   function COMMANDS.bind(accounts) return bind(cjson.decode(accounts)) end
 end
 
--- Jobs: an action on many recalls, carried out in steps by any worker.
+-- Jobs: an action on many recalls, parked events or deliveries, carried out in steps by any worker.
 --
 -- The filter and the newest id are fixed when a job begins. A step acts on some recalls and moves the cursor at once,
 -- so that a worker that dies leaves no recall out and acts on none twice.
 --
 -- fields of job:<id>
---   kind          retry or cancel
+--   kind          retry or cancel recalls, dismiss parked events, or send_again deliveries
 --   filter        JSON
 --   who, reason   the user, and the reason recorded with each recall
 --   created       ms of its start
@@ -202,11 +202,12 @@ end
 --   total         number of recalls at the start, "" if unknown
 --   done          number of recalls acted on
 --   skipped       reason -> number of recalls, JSON
+--   results       what became of the events of deliveries -> number of events, JSON
 --   owner, lease  the worker that takes the steps, and the ms until which no other may
 --   last          ms of the latest step
 if is_command('begin_job', 'take_job', 'job_step', 'stop_job', 'purge', 'forget_job') then
   Job.LEASE = 10000
-  Job.MOST_LISTED = 5000   -- recalls listed for each outcome
+  Job.MOST_LISTED = 5000   -- ids listed for each outcome
 
   local function job_key(id) return P .. 'job:' .. id end
 
@@ -240,26 +241,43 @@ if is_command('begin_job', 'take_job', 'job_step', 'stop_job', 'purge', 'forget_
     return 1
   end
 
-  local function act_on(kind, a, reason)
+  local function dismiss(a, who, reason)
+    if Parked.dismiss(a.id, who, reason) == 1 then return {'done', '', {}} end
+    return {'conflict', 'no longer parked', {}}
+  end
+
+  -- An act with an outcome was carried out by the worker.
+  local function act_on(kind, a, who, reason)
+    if a.outcome then return {a.outcome == 'done' and 'done' or 'conflict', a.outcome, {}} end
+    if kind == 'dismiss' then return dismiss(a, who, reason) end
     if kind == 'cancel' then return OperatorCommands.cancel_recall(a.id, reason) end
     return OperatorCommands.retry_recall(a.id, reason, a.date or '', a.score or '')
   end
 
   local SKIPPED = {unknown = 'purged', superseded = 'a newer request is known'}
 
-  -- List a recall under its outcome, if fewer than MOST_LISTED are. number: how many had this outcome, with this one
+  -- An empty table would be encoded as a list.
+  local function as_json(numbers) return next(numbers) and cjson.encode(numbers) or '{}' end
+
+  -- List an id under its outcome, if fewer than MOST_LISTED are. number: how many had this outcome, with this one
   local function list_outcome(id, outcome, number, item)
     if number <= Job.MOST_LISTED then redis.call('ZADD', Job.outcomes_key(id), 0, outcome .. '|' .. item) end
   end
 
-  -- acts: {id, date, score}; from, to: the cursor before and after the step ("" at the end).
+  -- What a worker did is recorded also if the job was stopped meanwhile.
+  local function may_step(j, acts)
+    return j.state == 'running' or j.state == 'stopped' and acts[1] and acts[1].outcome
+  end
+
+  -- acts: {id, date, score} or {id, outcome, results}; results: {what, id}, …
+  -- from, to: the cursor before and after the step ("" at the end).
   -- Return the wake-ups to publish, or "lost" if another worker has the job or it was stopped.
   function Job.step(id, owner, from, to, acts)
     local j = hash(job_key(id))
-    if j.state ~= 'running' or j.owner ~= owner or j.cursor ~= from then return 'lost' end
-    local done, skipped, wake_ups = tonumber(j.done), cjson.decode(j.skipped), {}
+    if not may_step(j, acts) or j.owner ~= owner or j.cursor ~= from then return 'lost' end
+    local done, skipped, results, wake_ups = tonumber(j.done), cjson.decode(j.skipped), cjson.decode(j.results or '{}'), {}
     for _, a in ipairs(acts) do
-      local reply = act_on(j.kind, a, j.reason)
+      local reply = act_on(j.kind, a, j.who, j.reason)
       if reply[1] == 'done' then
         done = done + 1
         list_outcome(id, 'done', done, a.id)
@@ -269,10 +287,15 @@ if is_command('begin_job', 'take_job', 'job_step', 'stop_job', 'purge', 'forget_
         skipped[why] = (skipped[why] or 0) + 1
         list_outcome(id, why, skipped[why], a.id)
       end
+      for _, result in ipairs(a.results or {}) do
+        local what = result[1]
+        results[what] = (results[what] or 0) + 1
+        list_outcome(id, what, results[what], result[2])
+      end
     end
-    redis.call('HSET', job_key(id), 'done', done, 'skipped', next(skipped) and cjson.encode(skipped) or '{}', 'last', now,
+    redis.call('HSET', job_key(id), 'done', done, 'skipped', as_json(skipped), 'results', as_json(results), 'last', now,
       'lease', now + Job.LEASE)
-    if to == '' then job_ends(id, 'done') else redis.call('HSET', job_key(id), 'cursor', to) end
+    if to == '' and j.state == 'running' then job_ends(id, 'done') else redis.call('HSET', job_key(id), 'cursor', to) end
     return wake_ups
   end
 

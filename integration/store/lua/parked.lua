@@ -86,8 +86,9 @@ function Lookups.forget(id)
 end
 
 -- Dismissed events leave their group. They keep the time of their parking, after which they are purged.
-if is_command('dismiss_parked', 'put_back_parked') then
-  local function dismiss(id, who, reason)
+if is_command('put_back_parked', 'job_step') then
+  -- Return 1 if the event was parked, else 0.
+  function Parked.dismiss(id, who, reason)
     local at = redis.call('ZSCORE', P .. 'parked', id)
     if not at then return 0 end
     local key = P .. 'parked:' .. id
@@ -97,13 +98,6 @@ if is_command('dismiss_parked', 'put_back_parked') then
     redis.call('ZREM', P .. 'parked', id)
     redis.call('ZADD', P .. 'dismissed', at, id)
     return 1
-  end
-
-  -- Return the number of events that were dismissed.
-  function COMMANDS.dismiss_parked(ids, who, reason)
-    local done = 0
-    for _, id in ipairs(cjson.decode(ids)) do done = done + dismiss(id, who, reason) end
-    return done
   end
 
   -- Park a dismissed event again. Return 0 if it is not dismissed.

@@ -57,8 +57,9 @@ MOST_DIGITS: Final = 6  # of the number of an event
 @signed_in
 def deliveries(services: Services) -> Response:
     """List the accepted and rejected deliveries that match the filters, newest first."""
-    filters = _filters(services)
+    filters = filters_of(services)
     sources = [filters["source"]] if filters["source"] else list(services.config.sources)
+    given: dict[str, Any] = {name: text for name, text in filters.items() if text}
     zone = zone_of(services.config)
     try:
         found = services.delivery_log.page(
@@ -80,16 +81,17 @@ def deliveries(services: Services) -> Response:
         reason_text=_reason_text,
         result_labels=_result_labels,
         older=_older_address(filters, found.next),
+        send_many=url_for("dashboard.preview_many", **given),
     )
 
 
-def _filters(services: Services) -> dict[str, str]:
-    """Return the filters of the query string. An unknown source or result becomes ""."""
-    source, result = request.args.get("source", ""), request.args.get("result", "")
+def filters_of(services: Services) -> dict[str, str]:
+    """Return the filters of the query string or form. An unknown source or result becomes ""."""
+    source, result = request.values.get("source", ""), request.values.get("result", "")
     return {
         "source": source if source in services.config.sources else "",
         "result": result if result in {name for name, _words in RESULTS} else "",
-        "until": request.args.get("until", ""),
+        "until": request.values.get("until", ""),
     }
 
 
@@ -223,7 +225,7 @@ def as_delivery(kept: StoredDelivery) -> Delivery:
 
 @dataclass(frozen=True, slots=True)
 class _Planned:
-    """The plan of an event of the new delivery. `what` is its name in _PLAN_NAMES; `number` is from 1."""
+    """The plan of an event of the new delivery. `what` is its name in PLAN_NAMES; `number` is from 1."""
 
     number: int
     what: str
@@ -264,7 +266,7 @@ def _again_page(services: Services, kept: StoredDelivery, body: str | None) -> R
         stored = _resent(services, kept, body)
         plans = isolated_work().plan(services.config, caller(), stored[:MOST_EVENTS], datetime.now(UTC))
         planned = [
-            _Planned(number, _PLAN_NAMES[type(plan)], plan) for number, plan in enumerate(plans, start=1)
+            _Planned(number, PLAN_NAMES[type(plan)], plan) for number, plan in enumerate(plans, start=1)
         ]
     except UnreadableError as error:
         fault = str(error)
@@ -338,7 +340,7 @@ def send_again(services: Services, delivery_id: str) -> ResponseReturnValue:
     return back_to(url_for("dashboard.delivery", delivery_id=new.id))
 
 
-_PLAN_NAMES: Final = {
+PLAN_NAMES: Final = {
     RecallWanted: "recall",
     CancelWanted: "cancel",
     Expired: "expired",
