@@ -100,6 +100,18 @@
     if (frame.scrollWidth > frame.clientWidth) frame.scrollLeft = column.offsetLeft - fixed;
   }
 
+  // --- a double click acts on one element, also if its first click moves another one under the pointer ---
+  let clicked = null;
+  document.addEventListener("click", (event) => {
+    const at = event.target.closest("button, a, summary, label, input, select");
+    if (event.detail > 1 && at !== clicked) {
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      return;
+    }
+    clicked = at;
+  }, true);
+
   // --- ask before an act ---
   const ask = document.getElementById("ask");
   const [no, yes] = ask.querySelectorAll("button");
