@@ -26,7 +26,7 @@ _CHECK: Final = {
     "es": "Ninguna página del proveedor describe todo lo que envía. Este ajuste sigue entregas reales y "
     "código fuente: compruébelo con una entrega real.",
     "pt_BR": "Nenhuma página do fornecedor descreve tudo o que ele envia. Este preset segue entregas reais e "
-    "código-fonte: confira-o com uma entrega real.",
+    "o código do remetente: confira-o com uma entrega real.",
 }
 
 
