@@ -23,6 +23,7 @@ from integration.services.configuration import watch_config
 from integration.services.container import Services
 from integration.services.wakeup import WakeUpPublisher
 from integration.store.client import Store, connect
+from integration.store.monitoring.durability_watch import DurabilityWatch
 from integration.store.token_queue import TokenQueues
 
 if TYPE_CHECKING:
@@ -90,6 +91,15 @@ class CliContext:
             return redacted_address(environment.store_url(self.environ))
         except ConfigError:
             return "an unknown address"
+
+    def assure_store(self) -> None:
+        """Check that the store keeps what a command acknowledges. Raise StoreUnsafeError, StoreAwayError.
+
+        Without a valid configuration `accept_loss` counts as false.
+        """
+        config = self.config_if_good
+        accept_loss = config is not None and config.store.accept_loss
+        DurabilityWatch(self.store, lambda: accept_loss).assure()
 
     @cached_property
     def services(self) -> Services:

@@ -93,6 +93,7 @@ def remap(context: CliContext, source: str | None, route: str | None, *, as_json
     """
     if source is not None:
         context.source(source)
+    context.assure_store()
     found = context.services.parked.remap(ParkedFilter(source=source, route=route), datetime.now(UTC))
     context.services.audit.note_done(COMMAND_LINE, "remap", [source or "every-source"])
     if as_json:

@@ -250,6 +250,7 @@ def retry(
         raise click.UsageError("Give either IDs or --dead.")
     if account is not None and not dead:
         raise click.UsageError("--account requires --dead.")
+    context.assure_store()
     services = context.services
     if dead:
         which = _filter(context, state=State.DEAD, account=account)
@@ -271,6 +272,7 @@ def cancel(context: CliContext, recall_ids: tuple[str, ...], *, as_json: bool) -
     Example:
       ringback cancel rc_00000001a1b2
     """
+    context.assure_store()
     known = RecallStore(context.store)
     done = _each(recall_ids, lambda one: known.cancel(one, "cancelled on the command line"))
     AuditLog(context.store).note_done(COMMAND_LINE, "cancel", done.ids)

@@ -419,3 +419,19 @@ def test_an_unknown_account_is_status_1_and_names_the_known_ones(run, command):
 def test_printed_json_is_one_document(run, admit):
     admit()
     assert json.loads(run("recalls", "--json").stdout)["items"]
+
+
+# --- a store that may lose what is acknowledged -----------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command", [("cancel", "rc_00000001a1b2"), ("retry", "rc_00000001a1b2"), ("retry", "--dead"), ("remap",)]
+)
+def test_nothing_is_changed_in_a_store_that_may_lose_it(tmp_path, start_valkey, command):
+    server = start_valkey("--appendonly", "no")
+    write_config(tmp_path, two_accounts() + SOURCES_AND_ROUTES)
+    done = Ringback(tmp_path / "ringback.toml", {"REDIS_URL": server.url})(*command)
+    assert done.exit_code != 0
+    assert "appendonly is no" in done.output
+    with server.client() as client:
+        assert client.dbsize() == 0

@@ -11,6 +11,7 @@ _BATCHING = Code("integration/store/scripting/batching.py")
 _BINDING = Code("integration/services/binding.py")
 _EMBEDDED = Code("integration/local/embedded_store.py")
 _INTAKE = Code("integration/webhooks/service.py")
+_CLI = Code("integration/cli/context.py")
 _DELIVERIES = Code("integration/store/deliveries.py")
 _HUBSPOT_LOOKUP = Code("integration/clients/lookups/hubspot.py")
 _LOOKUP = Code("workers/lookups.py")
@@ -252,6 +253,12 @@ GUARDS = (
         "the result of a remap replaces a stored event although the store may lose it",
         _ADMISSION.statement("resolve", "require_safe"),
         "test_durability_watch.py::test_an_unsafe_store_takes_no_cancellation_retry_or_remap",
+    ),
+    mutant(
+        "commands that change recalls check the store first",
+        "`ringback cancel` acknowledges what the store may lose",
+        _CLI.statement("assure_store", "assure"),
+        "test_cli_recalls.py::test_nothing_is_changed_in_a_store_that_may_lose_it",
     ),
     mutant(
         "the durability watch makes a test write",
