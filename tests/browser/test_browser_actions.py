@@ -194,6 +194,7 @@ def offered(guest, path):
 @pytest.fixture
 def pages_of_every_state(system, dead_recall):
     """Pages with the actions of each state, by a name. Something is queued, dead, paused, parked and running."""
+    system.api("POST", "/v1/accounts/bogota/resume")
     dead = dead_recall("stale-dead", at=soon(days=2))
     system.api("POST", "/v1/accounts/lima/pause", json={"reason": "so that it stays queued"})
     queued = system.ask("stale-queued", "lima", at=soon(days=2))

@@ -57,7 +57,7 @@ def test_no_request_has_the_person_in_its_address_or_referrer(someone, system, n
         guest.page.keyboard.press("Enter")
         guest.page.wait_for_url(RESULTS)
         guest.page.locator("#found-recalls a[href^='/recalls?search=']").click()
-        guest.page.get_by_label("State").select_option("accepted")
+        guest.page.locator("#filter-state").select_option("accepted")
         guest.page.wait_for_url(re.compile("state=accepted"))
         guest.page.locator("#found tbody a").first.click()
         guest.page.wait_for_url(re.compile("/recalls/rc_"))

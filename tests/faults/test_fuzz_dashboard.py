@@ -19,7 +19,11 @@ DATABASE = 11
 MARKUP = '\'"><canary-tag canary-attribute="1" onload=x></script><script>canary()</script>{{ 7*7 }}\u202e💣'
 PLAIN = "c-1"
 OPEN_TO_ALL = {"sign_in", "try_to_sign_in", "sign_out", "sign_in_elsewhere", "back_from_provider", "static"}
-FOR_VIEWERS = {"try_route", "run_route", "begin_search", "export_recalls"}
+# What a viewer sends changes nothing but the viewer's own columns and views.
+FOR_VIEWERS = {
+    *("try_route", "run_route", "begin_search", "export_recalls"),
+    *("choose_columns", "save_view", "delete_view"),
+}
 
 
 class Somebody:

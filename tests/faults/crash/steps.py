@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 CRASHED = 137
-ASIDE = frozenset({"heartbeat", "counters"})
-"""Threads that count and give heartbeat by the clock. What they do is a scenario of its own."""
+ASIDE = frozenset({"heartbeat", "counters", "durability watch"})
+"""Threads that work by the clock, at any step of a slow process. Heartbeat and counters are a scenario of their own;
+the watch of the store writes nothing that is kept."""
 QUESTIONS = ("hget", "hmget", "zc", "zr", "get", "exists", "smembers", "xr", "time", "info", "config get")
 
 
