@@ -118,7 +118,7 @@ class LookupRunner:
 
     def _settle(self, source: str, settings: str, waiting: list[StoredEvents], found: LookupResult) -> None:
         self._services.lookup_status.succeeded(source, settings)
-        error = _gravest(found)
+        error = _most_urgent_failure(found)
         # Noted first, because the events are due again as soon as the settings change.
         if error and error.needs_change:
             self._note(source, settings, error, 0.0, holds=True)
@@ -193,7 +193,7 @@ def _all_failed(waiting: list[StoredEvents], error: LookupFailedError) -> Lookup
     return LookupResult({}, dict.fromkeys(_ids_of(waiting), error))
 
 
-def _gravest(found: LookupResult) -> LookupFailedError | None:
+def _most_urgent_failure(found: LookupResult) -> LookupFailedError | None:
     """Return the failure of single records that needs the operator most: credentials, then permissions."""
     return max(
         found.failed.values(),

@@ -238,6 +238,10 @@ _REFUSED_LOOKUPS: Final = {
         "{reason}. Eventos en espera: {events}, desde el {since}. Esperan hasta que se cambie la consulta "
         "(lookup) del origen."
     ),
+    "pt_BR": (
+        "{reason}. Eventos em espera: {events}, desde {since}. Eles esperam até que a consulta (lookup) da "
+        "origem seja alterada."
+    ),
 }
 _MANY: Final = {
     "en": ("{number} alerts at once: {kind}", "{names}.", "{names} and {more} more."),

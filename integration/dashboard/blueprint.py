@@ -23,7 +23,7 @@ from integration.dashboard.auth.throttle import Throttle
 from integration.dashboard.headers import set_security_headers
 from integration.dashboard.presenting import account_cache, times
 from integration.dashboard.presenting.display_text import visible
-from integration.dashboard.presenting.labels import label_for, state_word, verdict_word
+from integration.dashboard.presenting.labels import label_for, state_label, verdict_word
 from integration.dashboard.presenting.problem_labels import open_problems
 from integration.dashboard.presenting.reason_labels import with_code_marks
 from integration.dashboard.views import (
@@ -132,7 +132,7 @@ def _configure(app: Flask, services: Services) -> None:
         asset=asset,
         languages=language.LANGUAGES,
         language=language.language,
-        tag_of=language.tag_of,
+        html_lang=language.html_lang,
         poll_seconds=POLL_SECONDS,
     )
     app.jinja_env.filters.update(
@@ -145,7 +145,7 @@ def _configure(app: Flask, services: Services) -> None:
         visible=visible,
         with_code_marks=with_code_marks,
         label_for=label_for,
-        state_word=state_word,
+        state_label=state_label,
         verdict_word=verdict_word,
     )
 

@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 from integration.dashboard.addresses import is_ours
 from integration.dashboard.auth.roles import ForbiddenError
 from integration.dashboard.headers import set_security_headers
-from integration.dashboard.presenting.labels import label_for, state_word
+from integration.dashboard.presenting.labels import label_for, state_label
 from integration.dashboard.responses import failure
 from integration.domain.errors import (
     ClientLeftError,
@@ -102,7 +102,7 @@ def _of_unknown(_error: NotFoundError) -> Response:
 
 def _of_conflict(error: ConflictError) -> Response:
     words = _(
-        "Nothing was done, because the state of the recall is now: %(state)s.", state=state_word(error.state)
+        "Nothing was done, because the state of the recall is now: %(state)s.", state=state_label(error.state)
     )
     if error.reason:
         words = _("Nothing was done: %(reason)s.", reason=label_for(error.reason))

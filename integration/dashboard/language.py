@@ -48,8 +48,8 @@ def language() -> str:
     return next((_BY_SUBTAG[subtag] for subtag in wanted if subtag in _BY_SUBTAG), "en")
 
 
-def tag_of(code: str) -> str:
-    """Return the tag for HTML of a key of LANGUAGES, such as "pt-BR"."""
+def html_lang(code: str) -> str:
+    """Return the BCP 47 tag of a key of LANGUAGES for the HTML attribute `lang`, such as "pt-BR"."""
     return code.replace("_", "-")
 
 

@@ -3,7 +3,7 @@
 HubSpot posts to the `optionsUrl` of an input field when a user opens the drop-down, searches it, or loads
 more options. Source: "Using external data" in
 https://developers.hubspot.com/docs/api-reference/latest/automation/workflow-actions/custom-action-reference.
-_PROVIDERS has the functions that list the options.
+_OPTIONS_BY_ROUTE_KEY has the functions that list the options.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def options_of(name: str, routes: Sequence[Route]) -> tuple[Option, ...]:
     compares it. A field of another kind has none, except ACCOUNT_INPUT, which then has the accounts of all
     routes.
     """
-    for key, provide in _PROVIDERS.items():
+    for key, provide in _OPTIONS_BY_ROUTE_KEY.items():
         reading = [route for route in routes if name in under(ACTION_INPUTS, read_by([route], key))]
         if options := tuple(dict.fromkeys(provide(name, reading))):
             return options
@@ -83,7 +83,7 @@ def _compared_texts(name: str, routes: Sequence[Route]) -> Iterable[Option]:
     return (Option(text, text) for text in compared_with(routes, f"{ACTION_INPUTS}.{name}"))
 
 
-_PROVIDERS: Final[Mapping[str, Callable[[str, Sequence[Route]], Iterable[Option]]]] = {
+_OPTIONS_BY_ROUTE_KEY: Final[Mapping[str, Callable[[str, Sequence[Route]], Iterable[Option]]]] = {
     "account": _accounts,
     "when": _compared_texts,
 }

@@ -11,7 +11,7 @@ from standardwebhooks.webhooks import Webhook
 
 from integration.alerts import channels
 from integration.alerts.channels import ChannelError, send
-from integration.alerts.messages import _WORDS, message_text, text_of
+from integration.alerts.messages import _MANY, _OVER, _REFUSED_LOOKUPS, _WORDS, message_text, text_of
 from integration.alerts.problems import KINDS
 from integration.alerts.rules import PENDING_KIND, STORE_UNSAFE_KIND
 from integration.config.alert_models import (
@@ -65,6 +65,8 @@ STOPPED_TEXT = (
 
 def test_every_kind_of_alert_has_its_words_in_every_language():
     placeholders = {kind: sorted(re.findall(r"{\w+}", "".join(pair))) for kind, pair in _WORDS["en"].items()}
+    for others in (_MANY, _OVER, _REFUSED_LOOKUPS):
+        assert set(others) == set(LANGUAGES)
     for language in LANGUAGES:
         assert set(_WORDS[language]) == {*KINDS, "test"}
         for kind, pair in _WORDS[language].items():

@@ -145,7 +145,9 @@ def test_the_options_of_another_field_take_one_function(web_of, monkeypatch):
 
     web = web_of(SOURCE + by_field("account", ["bogota"]) + SOURCE.replace("crm", "other"))
     monkeypatch.setattr(
-        hubspot_options, "_PROVIDERS", {**hubspot_options._PROVIDERS, "campaign_id": campaigns}
+        hubspot_options,
+        "_OPTIONS_BY_ROUTE_KEY",
+        {**hubspot_options._OPTIONS_BY_ROUTE_KEY, "campaign_id": campaigns},
     )
     answer = post(web, asked("campaign"))
     assert answer.json["options"] == [

@@ -10,7 +10,7 @@ from flask_babel import gettext as _
 
 from integration.alerts.messages import text_of
 from integration.dashboard.language import language
-from integration.dashboard.presenting.labels import label_for, state_word
+from integration.dashboard.presenting.labels import label_for, state_label
 from integration.dashboard.presenting.times import clock_or_day
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ QUEUE_STATES: Final = ("stopped", "paused", "waiting", "busy", "idle")
 
 def state_options() -> list[tuple[str, str]]:
     """Return the queue states for a filter, as pairs of value and label."""
-    return [(state, state_word(state)) for state in QUEUE_STATES]
+    return [(state, state_label(state)) for state in QUEUE_STATES]
 
 
 def queue_counts_text(queues: Mapping[str, int]) -> str:

@@ -338,7 +338,7 @@ def verdict_word(verdict: str) -> str:
     return str(gettext(VERDICTS[verdict])) if verdict in VERDICTS else verdict
 
 
-def state_word(state: str) -> str:
+def state_label(state: str) -> str:
     """Return the label of a state of a recall or a queue; an unknown state unchanged."""
     return str(gettext(STATES[state])) if state in STATES else state
 

@@ -15,7 +15,7 @@ from integration.dashboard.presenting import display_text
 from integration.dashboard.presenting.account_cache import account_snapshot
 from integration.dashboard.presenting.account_labels import quota_label, state_options, weekdays
 from integration.dashboard.presenting.account_overview import overview
-from integration.dashboard.presenting.labels import label_for, state_word
+from integration.dashboard.presenting.labels import label_for, state_label
 from integration.dashboard.presenting.times import clock_with_zone
 from integration.dashboard.responses import back_to, flash_message, note, page, person
 from integration.dashboard.views.recalls import answer_text
@@ -227,7 +227,7 @@ def _resumed(first: FirstPush) -> tuple[str, FlashKind]:
         case "held":
             words = _(
                 "Resumed, but the queue is %(state)s again: %(reason)s",
-                state=state_word(first.view.state),
+                state=state_label(first.view.state),
                 reason=label_for(first.view.reason),
             )
             return words, "refused" if first.view.state == "stopped" else "note"

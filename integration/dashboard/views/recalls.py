@@ -19,7 +19,7 @@ from integration.config.models import zone_of
 from integration.dashboard.addresses import client_address
 from integration.dashboard.auth.roles import role, signed_in
 from integration.dashboard.presenting import display_text
-from integration.dashboard.presenting.labels import label_for, state_word
+from integration.dashboard.presenting.labels import label_for, state_label
 from integration.dashboard.presenting.times import AccountZones
 from integration.dashboard.responses import back_to, failure, flash_message, note, page, person
 from integration.dashboard.views.recall_views import COLUMNS, LONGEST_NAME, OLDEST_FIRST, arrangement, sort
@@ -167,7 +167,7 @@ def _filter_options(services: Services) -> dict[str, Any]:
     config = services.config
     sources = [*sorted(config.sources), *(f"api:{name}" for name in sorted(config.api_keys))]
     return {
-        "states": [(state.value, state_word(state)) for state in State],
+        "states": [(state.value, state_label(state)) for state in State],
         "accounts": _as_options(sorted(config.accounts)),
         "sources": _as_options(sources),
         "routes": _as_options(sorted({route.name for route in config.routes})),

@@ -60,7 +60,7 @@ def _propagating(function: Callable[..., Any]) -> Callable[..., Any]:
 def _list_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a filter of lists that reads a mapping with numbers as keys as the list of its items.
 
-    A text is the only item for the filters in `_FILTERS_OF_ONE`.
+    A text is the only item for the filters in `_FILTERS_ACCEPTING_TEXT`.
     """
     guarded = _propagating(function)
     place = 1 if hasattr(function, "jinja_pass_arg") else 0
@@ -68,7 +68,7 @@ def _list_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def applied(*args: Any, **kwargs: Any) -> Any:
         value = items_of(args[place])
-        if isinstance(value, str) and name in _FILTERS_OF_ONE:
+        if isinstance(value, str) and name in _FILTERS_ACCEPTING_TEXT:
             value = [value]
         return guarded(*args[:place], value, *args[place + 1 :], **kwargs)
 
@@ -301,7 +301,7 @@ _LIST_FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {**{name: JINJA_FILTERS[name] for name in _JINJA_FILTERS}, "join": _join, "flatten": _flatten}
 )
 # A form sends a choice of one option as a text, and of two options as a list.
-_FILTERS_OF_ONE = frozenset({"first", "join", "last"})
+_FILTERS_ACCEPTING_TEXT = frozenset({"first", "join", "last"})
 _OPERATIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         "~": _propagating(_concat),

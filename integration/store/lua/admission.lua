@@ -68,7 +68,7 @@ if is_command('admit', 'resolve', 'bind') then
     if state ~= 'queued' then Recall.set_ended(id, state) end
   end
 
-  local function is_in_wolkvox(state) return state == 'accepted' or state == 'pushing' end
+  local function may_be_in_wolkvox(state) return state == 'accepted' or state == 'pushing' end
 
   -- Return the customer's latest recall that wolkvox has, or that is being pushed, nil if there is none. The pointer of
   -- a cancellation that came too late does not name it. id: the customer's new recall
@@ -79,7 +79,7 @@ if is_command('admit', 'resolve', 'bind') then
       local older = string.sub(member, #prefix + 1)
       local r = Recall.fields(older, {'state', 'account', 'campaign', 'customer'})
       local same = r.campaign == e.campaign and r.customer == e.customer and queue_of(r.account) == queue
-      if same and is_in_wolkvox(r.state) then return older end
+      if same and may_be_in_wolkvox(r.state) then return older end
     end
   end
 
@@ -88,7 +88,7 @@ if is_command('admit', 'resolve', 'bind') then
     local replaced
     if newest.kind == 'r' then
       local r = Recall.fields(newest.id, {'state', 'replaces'})
-      replaced = is_in_wolkvox(r.state) and newest.id or r.replaces
+      replaced = may_be_in_wolkvox(r.state) and newest.id or r.replaces
     else
       replaced = latest_in_wolkvox(queue, e, id)
     end
@@ -419,7 +419,7 @@ if is_command('admit', 'resolve', 'bind') then
       return
     end
     local state = Recall.field(newest.id, 'state')
-    if not is_in_wolkvox(state) then return end
+    if not may_be_in_wolkvox(state) then return end
     done.too_late[#done.too_late + 1] = newest.id
     count('cancel too late')
     local changes = Recall.field(newest.id, 'changes')

@@ -268,7 +268,7 @@ if is_command('note_problem', 'keep_problem_notes') then
 end
 
 -- Sessions of the dashboard, and the audit log.
-if is_command('sign_in', 'store_search', 'put_list_view', 'note') then
+if is_command('sign_in', 'store_search', 'put_list_setting', 'note') then
   -- doc: the session as JSON, not read by the script
   local function sign_in(digest, doc, idle_ms)
     allow_on_full_store()
@@ -282,7 +282,7 @@ if is_command('sign_in', 'store_search', 'put_list_view', 'note') then
   end
 
   -- Set a field of a user's columns and views. Return false if it would be one view too many.
-  local function put_list_view(digest, field, text, most)
+  local function put_list_setting(digest, field, text, most)
     local key = P .. 'list_views:' .. digest
     local views = redis.call('HLEN', key) - redis.call('HEXISTS', key, 'columns')
     if field ~= 'columns' and views >= most then return 0 end
@@ -300,7 +300,7 @@ if is_command('sign_in', 'store_search', 'put_list_view', 'note') then
 
   function COMMANDS.store_search(digest, text, kept_ms) return store_search(digest, text, tonumber(kept_ms)) end
 
-  function COMMANDS.put_list_view(digest, field, text, most) return put_list_view(digest, field, text, tonumber(most)) end
+  function COMMANDS.put_list_setting(digest, field, text, most) return put_list_setting(digest, field, text, tonumber(most)) end
 
   function COMMANDS.note(who, what, about, address) return note(who, what, about, address) end
 end

@@ -81,7 +81,7 @@ class SavedViews:
         return bool(self._store.guarded(lambda: self._store.client.hdel(self._key(user), _VIEW + view_id)))
 
     def _put(self, user: str, field: str, text: bytes) -> bool:
-        return bool(self._store.call("put_list_view", _digest(user), field, text, MOST_VIEWS))
+        return bool(self._store.call("put_list_setting", _digest(user), field, text, MOST_VIEWS))
 
     def _key(self, user: str) -> str:
         return self._store.key(f"list_views:{_digest(user)}")
