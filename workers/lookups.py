@@ -2,10 +2,10 @@
 
 The store keeps the waiting events with their due times. A Celery message only announces that a source has
 due lookups. A failed lookup is repeated later, also if the worker has died. Some failures affect every
-record: a rate limit, no answer. After such a failure the source's lookups are suspended for a while, unless
-their settings change. After a refused token they are suspended until their settings change, or until an
-online check succeeds. If only single records cannot be read, only their events wait. These events are
-parked after MOST_TRIES tries.
+record, for example a rate limit or a time-out. After such a failure the source's lookups are suspended for
+a while, unless their settings change. After a refused token they are suspended until their settings change,
+or until an online check succeeds. If only single records cannot be read, only their events wait. These
+events are parked after MOST_TRIES tries.
 """
 
 from __future__ import annotations
@@ -119,7 +119,8 @@ class LookupRunner:
     def _settle(self, source: str, settings: str, waiting: list[StoredEvents], found: LookupResult) -> None:
         self._services.lookup_status.succeeded(source, settings)
         error = _most_urgent_failure(found)
-        # Noted first, because the events are due again as soon as the settings change.
+        # Record the failure before the events are postponed with a wait of 0, so that no worker tries the
+        # refused token again. With this wait they are due as soon as the settings change.
         if error and error.needs_change:
             self._note(source, settings, error, 0.0, holds=True)
         waits = [wait for stored in waiting if (wait := self._admit(stored, found)) is not None]

@@ -300,6 +300,7 @@ def text_of(
         names = ", ".join(values["names"])
         return title.format(number=values["number"], kind=kind), text.format(names=names, more=values["more"])
     title, text = _WORDS[language][kind]
+    # rules.py passes "" if there is no next try: the source waits until its lookup is changed.
     if values.get("next_try") == "":
         text = _REFUSED_LOOKUPS[language]
     known = {**values, "subject": subject}

@@ -142,9 +142,10 @@ class Filter:
     last digits of numbers, or whole numbers after `phone_numbers.FULL_NUMBER_PREFIX`; one of them must
     match. `about` matches the customer's id or the CRM's record id. If both `about` and `telephones` are
     set, one match of either is enough. `prefix` is the start of the recall's id. `words` is the digest of
-    the words of wolkvox' latest answer. `outcome` is the id of a bulk job, ":" and one of its outcomes,
-    "done" or why it left a recall unchanged; recalls that the job listed there match. Times are aware;
-    the `until` times are exclusive.
+    the words of wolkvox' latest answer. `outcome` has the form "JOB_ID:RESULT". RESULT is "done", the reason
+    for which the bulk job skipped a recall, or "recall" for the recalls from the deliveries that it sent
+    again. The recalls that the job listed under this result match. Times are aware; the `until` times are
+    exclusive.
     """
 
     state: State | None = None

@@ -35,7 +35,8 @@ _INVISIBLE = re.compile(
     "\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 _WITH_DECIMAL = re.compile(r"[0-9]+\.0")
-# Spreadsheets write a number as six digits: 3001112233 becomes 3.00111E+09, which JSON has as a float.
+# A spreadsheet may export 3001112233 as 3.00111E+09. In JSON this is the float 3001110000.0: a multiple of
+# 10,000 has probably lost its last digits.
 _ROUNDED_TO = 10_000
 _ROUNDED = re.compile(r"[0-9](?:[.,][0-9]+[eE]\+?|[eE]\+)[0-9]+")  # 8.01E+07
 _IDENTITY_FIELDS = ("campaign_id", "customer_id")

@@ -107,17 +107,18 @@ class BulkJob:
 
     @property
     def looked_at(self) -> int:
-        """Return the number of recalls handled so far."""
+        """Return the number of records handled so far."""
         return self.done + sum(self.skipped.values())
 
 
 @dataclass(frozen=True, slots=True)
 class JobStep:
-    """A step of a job: what is done with each record, and the cursor of the next step, None at the end.
+    """A step of a job: an act for each record. `next` is the cursor of the next step, None at the end.
 
-    An act that the store carries out has the `id` of a recall or parked event, and `date` and `score` for a
-    retry at a new date. An act that the worker has carried out has the `id`, an `outcome` (DONE, or why it
-    was skipped) and `results`, pairs of what became of an event and an id.
+    Each act is a mapping. The acts on recalls and parked events are carried out by the store: they have
+    `id`, and for a retry at a new date `date` and `score`. The deliveries have already been sent by the
+    worker: their acts have `id`, `outcome` (DONE, or the reason for skipping the delivery) and, if it was
+    sent, `results`, pairs of an event's result and the id of its recall or of the new delivery.
     """
 
     acts: Sequence[Mapping[str, Any]]
@@ -149,10 +150,10 @@ class BulkJobs:
         reason: str,
         total: int | None = None,
     ) -> BulkJob:
-        """Begin a job, which the workers advance, and return it.
+        """Start a job and return it. The workers advance it.
 
-        Raise StoreAwayError, also while the store may lose what the job does. `reason` is recorded with
-        each recall. Recalls in states that `kind` cannot act on are left out.
+        Recalls in states that `kind` cannot act on are left out. `reason` is recorded with each recall or
+        parked event. Raise StoreAwayError if the store is unreachable or may lose data.
         """
         self._durability.require_safe()
         which = acted_on(BulkAction(kind), which) if isinstance(which, Filter) else which
@@ -198,7 +199,7 @@ class BulkJobs:
         return bool(self._store.call("stop_job", job))
 
     def states_now(self, job: str, outcome: str = DONE) -> Counter[str]:
-        """Return the present states of the recalls of an outcome, with the number of each.
+        """Return the current states of the recalls of an outcome, with the number of each.
 
         `outcome` is RECALL for a job on deliveries. Only the first MOST_LISTED recalls are counted, without
         those that no longer exist. Raise StoreAwayError.
@@ -235,7 +236,8 @@ class BulkJobs:
 
         Return False if the job has ended, another worker is advancing it, or the store may lose the step.
         `owner` identifies the worker and must be the same in all its steps. `send_again` sends the
-        deliveries of a job's next step, and returns what it did. Raise StoreAwayError.
+        deliveries of the next step and returns the JobStep. If it is None, jobs on deliveries are not
+        advanced and False is returned. Raise StoreAwayError.
         """
         if not self._durability.is_safe or not self._store.call("take_job", job, owner):
             return False

@@ -51,7 +51,10 @@ class LoggedDelivery:
 
     @property
     def has_body(self) -> bool:
-        """Return True if the delivery was stored: it is not rejected or repeated, and a route matched."""
+        """Return True if the body was stored with recalls, or with parked, pending or cancelled events.
+
+        It may have been purged since. Rejected and repeated deliveries have none.
+        """
         counts = (self.counts.get(result, 0) for result in ("recalls", "parked", "pending", "cancelled"))
         return self.rejection is None and not self.again and any(counts)
 

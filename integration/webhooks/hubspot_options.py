@@ -87,9 +87,9 @@ _OPTIONS_BY_ROUTE_KEY: Final[Mapping[str, Callable[[str, Sequence[Route]], Itera
     "account": _accounts,
     "when": _compared_texts,
 }
-"""The functions that list the options of an input field, by the key of the routes whose template reads it.
+"""The functions that list the options of an input field, by the route key whose template reads the field.
 
-A function gets the name of the field and the routes that read it. The first one that has an option decides.
+A function is called with the field's name and the routes that read it. The first non-empty list is used.
 """
 
 

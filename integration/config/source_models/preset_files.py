@@ -57,7 +57,8 @@ class Preset:
     def steps(self, language: str) -> tuple[str, ...]:
         """Return the steps of the set-up: "es" in Spanish, "pt_BR" in Portuguese, any other in English.
 
-        If the preset is not `described`, the last one asks for a check with a real delivery.
+        If `described` is False, a last step is added that asks the operator to check the preset with a real
+        delivery.
         """
         texts = {"es": self.set_up_es, "pt_BR": self.set_up_pt}
         steps = texts.get(language, self.set_up).strip().splitlines()

@@ -1,6 +1,6 @@
-"""Texts about deliveries, templates and alert channels that `labels.label_for` translates.
+"""English messages of webhooks, templates and alert channels that `labels.label_for` translates.
 
-The code that raises them names them in English, as in the log and `/v1`.
+The log and `/v1` have them in English. The dashboard translates them when it shows them.
 """
 
 from __future__ import annotations

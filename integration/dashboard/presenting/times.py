@@ -62,7 +62,8 @@ def _day(day: date, today: date) -> str:
 def ago(moment: datetime, now: datetime | None = None) -> str:
     """Return a time relative to now, such as "5 min ago" or "in 5 min".
 
-    Units have no full stop, which CLDR gives some languages ("há 5 min."): texts continue after it.
+    Full stops are removed: CLDR abbreviates units with one in some languages ("há 5 min."), and the result
+    can stand within a sentence.
     """
     delta = moment - (now or datetime.now(UTC))
     words = format_timedelta(delta, add_direction=True, format="short", threshold=1.3, locale=get_locale())

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from integration.services.container import Services
 
 PAGE_SIZE: Final = 50
-# Labels of actions by the logged text, the options of the filter. "reveal" is followed by a key of REVEALED.
+# Labels of audit actions by their logged text; also the options of the filter. A logged "reveal" can be
+# followed by a key of REVEALED.
 ACTS: Final = {
     "sign-in": _l("sign-in"),
     "failed sign-in": _l("failed sign-in"),

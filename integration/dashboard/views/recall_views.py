@@ -39,7 +39,7 @@ class Arrangement:
 
     @property
     def texts(self) -> dict[str, str]:
-        """The query parameters of the arrangement."""
+        """Return the query parameters `sort` and `view`, without empty ones."""
         return {name: text for name, text in (("sort", self.sort), ("view", self.view)) if text}
 
 

@@ -384,7 +384,7 @@ def _csv_lines(table: Iterable[list[str]]) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class JobOutcome:
-    """The recalls of an outcome of a bulk job that have a state now: their number and their list."""
+    """The number of recalls of a job's result that are in `state` now. `address` is the URL of their list."""
 
     state: State
     number: int
@@ -392,7 +392,7 @@ class JobOutcome:
 
     @classmethod
     def of(cls, job: BulkJob, outcome: str, number: int, state: State) -> JobOutcome:
-        """Return the recalls of an outcome that have a state now."""
+        """Return the entry for one state, with the URL of its list."""
         return cls(state, number, _outcome_address(job, outcome, state))
 
 

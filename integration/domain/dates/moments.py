@@ -17,8 +17,8 @@ __all__ = ["ALLOWED", "in_zone", "parse_day", "parse_moment", "parse_time_on"]
 
 _CLOCK = r"((?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:[.,]\d{1,9})?)?)"  # 24:00 and leap seconds do not match
 _OFFSET = r"(Z|[+-]\d{2}(?::?\d{2})?)"
-# RFC 9557 writes the name of the zone in brackets, and others after a space. Names such as localtime and
-# posix/… depend on the machine.
+# RFC 9557 writes the name of the zone in brackets, and others after a space. Names that depend on
+# the machine (localtime, posix/…, right/…) do not match.
 _ZONE = r"((?!posix/|right/)[a-z][\w+-]*(?:/[\w+-]+)+|UTC|GMT)"
 _ZONE_NAME = rf"(?: ?\[{_ZONE}\]| {_ZONE})"
 _ISO = re.compile(
@@ -151,7 +151,10 @@ def _iso(text: str) -> datetime | None:
 
 
 def _is_period(text: str) -> bool:
-    """Return True if the offset of a text can also be the end of a period, because it is a later time."""
+    """Return True if the text can also be read as a period.
+
+    "09:00-12:00" can be; "17:00-05:00" cannot, because 05:00 is before 17:00.
+    """
     match = _TIME_AND_LATER.fullmatch(text)
     return match is not None and match.group(1, 2) < (match[3], match[4] or "00")
 

@@ -67,8 +67,8 @@ def shape(text: str) -> str:
 def in_range(moment: _MomentT) -> _MomentT:
     """Return the moment unchanged.
 
-    Raise UnmappableError for a year before 2000 or after 2100, because databases write years such as 0001,
-    1899, 1900, 1970 and 9999 for "no date". Raise it for an offset that no time zone has, too.
+    Raise UnmappableError for an offset outside -12:00 to +14:00, and for a year before 2000 or after 2100:
+    databases write years such as 0001, 1899, 1900, 1970 and 9999 for "no date".
     """
     if not FIRST_YEAR <= moment.year <= LAST_YEAR:
         raise unreadable("a date in a year that is out of range")
@@ -78,7 +78,7 @@ def in_range(moment: _MomentT) -> _MomentT:
 
 
 def _offset(moment: date) -> timedelta:
-    """Return the offset of a datetime, and no time for a moment without one."""
+    """Return the UTC offset; timedelta(0) for a date and for a naive datetime."""
     return (moment.utcoffset() if isinstance(moment, datetime) else None) or timedelta(0)
 
 

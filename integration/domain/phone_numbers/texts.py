@@ -21,6 +21,7 @@ _SCHEME: Final = re.compile(r"(?:tel|whatsapp|phone|callto|p):(?://)?", re.IGNOR
 _QUOTES: Final = ('"', "'")
 # Spreadsheets write a whole number that was read as a decimal number with ".0" at its end.
 _SPREADSHEET_DECIMAL: Final = re.compile(r"(\+?\d+)\.0")
+# "6017432100.00": removing the dot would append digits to the number.
 _DECIMAL: Final = re.compile(r"\+?\d{8,}\.\d{1,2}")
 _NEGATIVE: Final = re.compile(r"-\d[\d ().-]*")
 _CODE_IN_BRACKETS: Final = re.compile(r"^\( ?\+ ?(\d{1,3}) ?\)")

@@ -217,8 +217,8 @@ def _ordered(test: Callable[[Any, Any], Any]) -> Callable[[Any, Any], bool]:
 def _contains(left: Any, right: Any) -> bool:
     """Return True if `left` is an item of a list, a part of a text, or a key of a mapping.
 
-    Of the numbered fields of a mapping, the values are the items, and the numbers are no keys. Otherwise
-    the result would depend on whether the numbers have a gap, see `items_of`.
+    For numeric keys the value is compared instead, because a mapping with numeric keys stands for a list
+    (see `items_of`).
     """
     if is_missing(left) or is_missing(right):
         return False

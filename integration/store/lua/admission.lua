@@ -70,8 +70,8 @@ if is_command('admit', 'resolve', 'bind') then
 
   local function may_be_in_wolkvox(state) return state == 'accepted' or state == 'pushing' end
 
-  -- Return the customer's latest recall that wolkvox has, or that is being pushed, nil if there is none. The pointer of
-  -- a cancellation that came too late does not name it. id: the customer's new recall
+  -- Return the id of the customer's latest recall that is accepted or being pushed, or nil. Used when the newest
+  -- request is a cancellation, whose record does not hold that id. id: the new recall
   local function latest_in_wolkvox(queue, e, id)
     local key, prefix = Find.text('c', e.customer)
     local found = redis.call('ZREVRANGEBYLEX', key, '(' .. prefix .. id, '[' .. prefix, 'LIMIT', 0, LATEST)
@@ -83,7 +83,8 @@ if is_command('admit', 'resolve', 'bind') then
     end
   end
 
-  -- Record the customer's earlier recall that wolkvox has, or that is being pushed. newest: the previous newest request
+  -- Record in the new recall which earlier recall of the customer is accepted or being pushed.
+  -- newest: the newest request before this one
   local function note_replaced(id, e, queue, newest)
     local replaced
     if newest.kind == 'r' then

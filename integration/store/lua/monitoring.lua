@@ -281,7 +281,8 @@ if is_command('sign_in', 'store_search', 'put_list_setting', 'note') then
     return redis.call('SET', P .. 'search:' .. digest, text, 'PX', kept_ms)
   end
 
-  -- Set a field of a user's columns and views. Return false if it would be one view too many.
+  -- Set the chosen columns or a saved view of a user. Return 1, or 0 for a view if the user already has the maximum
+  -- number of views.
   local function put_list_setting(digest, field, text, most)
     local key = P .. 'list_views:' .. digest
     local views = redis.call('HLEN', key) - redis.call('HEXISTS', key, 'columns')

@@ -187,21 +187,22 @@ end
 
 -- Jobs: an action on many recalls, parked events or deliveries, carried out in steps by any worker.
 --
--- The filter and the newest id are fixed when a job begins. A step acts on some recalls and moves the cursor at once,
--- so that a worker that dies leaves no recall out and acts on none twice.
+-- The filter and the newest id are fixed when a job begins. A step acts on some records and moves the cursor in the
+-- same script call. If a worker dies, no record is left out and none is acted on twice. Deliveries are sent before the
+-- call; a repeated step sends them with the same ids, so that they are recognized as repeated.
 --
 -- fields of job:<id>
 --   kind          retry or cancel recalls, dismiss parked events, or send_again deliveries
 --   filter        JSON
---   who, reason   the user, and the reason recorded with each recall
+--   who, reason   the user, and the reason recorded with each recall or parked event
 --   created       ms of its start
 --   ended         ms of its end
 --   state         running, done or stopped
 --   upper         ids below this one are acted on
 --   cursor        ids from this one on have been handled
---   total         number of recalls at the start, "" if unknown
---   done          number of recalls acted on
---   skipped       reason -> number of recalls, JSON
+--   total         number of records at the start, "" if unknown
+--   done          number of records acted on
+--   skipped       reason -> number of records, JSON
 --   results       what became of the events of deliveries -> number of events, JSON
 --   owner, lease  the worker that takes the steps, and the ms until which no other may
 --   last          ms of the latest step
@@ -271,7 +272,8 @@ if is_command('begin_job', 'take_job', 'job_step', 'stop_job', 'purge', 'forget_
 
   -- acts: {id, date, score} or {id, outcome, results}; results: {what, id}, …
   -- from, to: the cursor before and after the step ("" at the end).
-  -- Return the wake-ups to publish, or "lost" if another worker has the job or it was stopped.
+  -- Return the wake-ups to publish. Return "lost" if another worker has the job, the cursor has moved, or the job was
+  -- stopped (unless the worker has already carried out the step).
   function Job.step(id, owner, from, to, acts)
     local j = hash(job_key(id))
     if not may_step(j, acts) or j.owner ~= owner or j.cursor ~= from then return 'lost' end

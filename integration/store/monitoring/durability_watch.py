@@ -59,11 +59,11 @@ class DurabilityWatch:
 
     @property
     def is_safe(self) -> bool:
-        """Return False if the latest check by `look` found the store unacceptable."""
+        """Return True unless the latest check by `look` found problems that `accept_loss` does not permit."""
         return self._unsafe is None
 
     def require_safe(self) -> None:
-        """Raise StoreAwayError if the latest check by `look` found the store unacceptable."""
+        """Raise StoreAwayError if `is_safe` is False."""
         if self._unsafe is not None:
             raise StoreAwayError(self._unsafe)
 

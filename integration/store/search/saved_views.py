@@ -81,6 +81,7 @@ class SavedViews:
         return bool(self._store.guarded(lambda: self._store.client.hdel(self._key(user), _VIEW + view_id)))
 
     def _put(self, user: str, field: str, text: bytes) -> bool:
+        """Store the columns or a view. Return False for a view if the user already has MOST_VIEWS views."""
         return bool(self._store.call("put_list_setting", _digest(user), field, text, MOST_VIEWS))
 
     def _key(self, user: str) -> str:
