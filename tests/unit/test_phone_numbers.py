@@ -324,6 +324,14 @@ def test_a_private_plan_has_no_number_of_an_impossible_length(written):
         read(written, "MX", phone_check="possible")
 
 
+@pytest.mark.parametrize(
+    ("written", "country"), [("5551234", "CO"), ("2018598", "PE"), ("2188236", "AR"), ("5512 3456", "MX")]
+)
+def test_a_private_plan_has_no_number_without_its_area_code(written, country):
+    with pytest.raises(UnmappableError):
+        read(written, country, phone_check="possible")
+
+
 def test_a_number_without_a_country_code_needs_a_known_country():
     with pytest.raises(UnmappableError, match="country code"):
         read("3001112233", "ZZ")
@@ -345,8 +353,8 @@ def test_every_text_is_a_number_that_passes_the_check_or_refused_without_quoting
         quoted = len(digits) > 3 and digits in str(error)
         assert not quoted
         return
-    is_good = phonenumbers.is_valid_number if phone_check == "valid" else phonenumbers.is_possible_number
-    assert is_good(number)
+    assert phonenumbers.is_possible_number_with_reason(number) == phonenumbers.ValidationResult.IS_POSSIBLE
+    assert phone_check == "possible" or phonenumbers.is_valid_number(number)
     assert write("{e164}", number).isascii()
     assert write("{e164}", number).isdigit()
 

@@ -95,6 +95,9 @@ SENDERS = {
     "t and v1 in one header": (
         CALENDLY, {"calendly-webhook-signature": f"t={STAMP},v1={hexdigest(f'{STAMP}.'.encode() + BODY)}"},
     ),
+    "parts separated by semicolons": (
+        CALENDLY, {"calendly-webhook-signature": f"t={STAMP};v1={hexdigest(f'{STAMP}.'.encode() + BODY)}"},
+    ),
     "two signatures during a rotation": (
         CALENDLY, {"calendly-webhook-signature": f"t={STAMP},v1={'0' * 64},v1={hexdigest(f'{STAMP}.'.encode() + BODY)}"},
     ),

@@ -64,11 +64,16 @@ def read(
     return numbers[0]
 
 
+def _is_possible(number: PhoneNumber) -> bool:
+    # `is_possible_number` also accepts a number without its area code, which other areas cannot dial.
+    return phonenumbers.is_possible_number_with_reason(number) == ValidationResult.IS_POSSIBLE
+
+
 def _read_one(text: str, country: str, phone_check: PhoneCheck, *, toll_free: bool) -> PhoneNumber:
     as_written = _as_written(text, country)
     valid = next(filter(phonenumbers.is_valid_number, as_written), None)
     if phone_check == "possible":
-        possible = valid or next(filter(phonenumbers.is_possible_number, as_written), None)
+        possible = valid or next(filter(_is_possible, as_written), None)
         return possible or _only_number_of_today(text, country, as_written)
     if valid is None:
         return _dialable(_only_number_of_today(text, country, as_written), toll_free=toll_free)

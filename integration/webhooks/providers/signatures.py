@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -93,12 +94,12 @@ def sent_signature(delivery: Delivery, settings: JsonSource) -> SentSignature:
 
 
 def _listed(value: str, stamp: str, settings: JsonSource) -> SentSignature:
-    """Return the parts of a header of the form `t=…,v1=…`.
+    """Return the parts of a header of the form `t=…,v1=…` or `ts=…;h1=…`.
 
     During a rotation the header may have several signatures. Raise NotVerifiedError unless it has one
     timestamp and 1 to _MOST_SIGNATURES signatures.
     """
-    parts = [part.strip() for part in value.split(",")]
+    parts = [part.strip() for part in re.split("[,;]", value)]
     stamps = [part.removeprefix(stamp) for part in parts if part.startswith(stamp)]
     texts = [part.removeprefix(settings.prefix) for part in parts if part.startswith(settings.prefix)]
     if len(stamps) != 1:
