@@ -54,7 +54,9 @@ def test_the_preview_counts_stored_deliveries_and_stores_nothing(services, pages
     form(services, "80000001")
     form(services, "80000002", phone="none")
     for each in ("refused", "again"):
-        assert "No delivery would be sent." in text_of(pages.get(f"/deliveries/send-many?result={each}"))
+        assert "No stored delivery matches the filters." in text_of(
+            pages.get(f"/deliveries/send-many?result={each}")
+        )
     answer = pages.get("/deliveries/send-many?source=forms")
     assert "<b>2</b>" in answer.text
     assert "would be queued : 1" in text_of(answer).replace("queued:", "queued :")

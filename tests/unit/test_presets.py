@@ -239,8 +239,8 @@ def test_a_preset_that_no_page_describes_asks_for_a_check_with_a_real_delivery()
     assert named == {name for name, preset in presets().items() if not preset.described}
     assert named >= {"elementor", "wpforms", "contact-form-7", "jotform", "kommo", "odoo"}
     for name, preset in presets().items():
-        assert ("check it with a real delivery" in preset.steps("en")[-1]) == (name in named)
-        assert ("compruébelo con una entrega real" in preset.steps("es")[-1]) == (name in named)
+        assert ("Check it with a real delivery" in preset.steps("en")[-1]) == (name in named)
+        assert ("Compruébelo con una entrega real" in preset.steps("es")[-1]) == (name in named)
         if name in named:
             assert preset.steps("en")[-1] in run("presets", name).stdout
 

@@ -21,12 +21,12 @@ _FOLDER: Final = Path(__file__).parent / "presets"
 
 # The last step of a preset whose body or proof no page of the vendor describes, by language.
 _CHECK: Final = {
-    "en": "No page of the vendor describes all of what it sends. This preset follows deliveries and source "
-    "code: check it with a real delivery.",
-    "es": "Ninguna página del proveedor describe todo lo que envía. Este ajuste sigue entregas reales y "
-    "código fuente: compruébelo con una entrega real.",
-    "pt_BR": "Nenhuma página do fornecedor descreve tudo o que ele envia. Este preset segue entregas reais e "
-    "o código do remetente: confira-o com uma entrega real.",
+    "en": "The vendor does not document everything that it sends. This preset is based on captured "
+    "deliveries or source code. Check it with a real delivery.",
+    "es": "El proveedor no documenta todo lo que envía. Este ajuste se basa en entregas reales o en código "
+    "fuente. Compruébelo con una entrega real.",
+    "pt_BR": "O fornecedor não documenta tudo o que envia. Este preset se baseia em entregas reais ou no "
+    "código do remetente. Confira-o com uma entrega real.",
 }
 
 

@@ -190,14 +190,16 @@ def _pause_end(services: Services, name: str, chosen: str, text: str) -> datetim
     """
     moment = services.store.now()
     if chosen not in {"time", "morning", "resumed", *_MINUTES}:
-        raise ValueError(_("Not paused: this duration is not offered."))
+        raise ValueError(_("Not paused: this duration is not offered. Choose one of the buttons."))
     if chosen == "time":
         until = read_iso(text, zone_of(services.config, name))
         if until is None or not is_pause_end(until, moment):
             raise ValueError(_("Not paused: the end must be a time in the future, within a year."))
         return until
     if text:
-        raise ValueError(_("Not paused: a time is filled in. Choose “Pause until this time”, or clear it."))
+        raise ValueError(
+            _("Not paused, because a time is also filled in. Clear it, or choose “Pause until this time”.")
+        )
     if chosen == "morning":
         return _next_opening(services, name) or _tomorrow(services, name, MORNING)
     return moment + timedelta(minutes=_MINUTES[chosen]) if chosen in _MINUTES else None

@@ -68,7 +68,10 @@ class SavedViews:
         """Return a view of a user. Raise NotFoundError."""
         text = self._store.guarded(lambda: self._store.client.hget(self._key(user), _VIEW + view_id))
         if text is None:
-            raise NotFoundError("this view was deleted, or another user saved it")
+            raise NotFoundError(
+                "no view of this user has this id. It may have been deleted. "
+                "Open a view from the list of recalls"
+            )
         return SavedView(**read_json(text))
 
     def add(self, user: str, view: SavedView) -> str | None:
