@@ -217,7 +217,7 @@ _KEEP = (
     rf"|(?<![0-9.])(?:{_NEAR})(?![0-9.]*[0-9])"
 )
 # Separators between the digits of one number, including invisible characters and escape sequences.
-_ESCAPED = r"\\{1,8}(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|[tnr])"
+_ESCAPED = r"\\{1,8}(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[tnr])"
 _BETWEEN = rf"(?:[\s().\-/%+_\u00ad\u00b7\u2000-\u206f\u2212\ufeff]|{_ESCAPED}){{0,4}}"
 _NUMBERS = re.compile(rf"(?P<keep>{_KEEP})|\+?\d(?:{_BETWEEN}\d){{6,}}")
 _DIGITS_OF_A_NUMBER: Final = 7

@@ -17,7 +17,7 @@ from uuid import UUID
 import pytest
 import structlog
 from granian.log import LogLevels, configure_logging
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 from test_redaction import NOISE, Shape, shows, telephones
@@ -76,6 +76,7 @@ def logged(**facts: Any) -> dict[str, Any]:
 
 
 @given(number=telephones(), noise=NOISE, as_json=st.booleans())
+@example(number="000000000", noise="\x00\U000ed0ca\U000489a0", as_json=False)
 def test_a_telephone_in_an_exception_comes_out_neither_in_its_message_nor_in_the_traceback(
     number, noise, as_json
 ):
