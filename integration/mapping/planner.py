@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from integration.domain import schedule
 from integration.domain.dates import parse_moment
@@ -93,6 +93,16 @@ class Pending:
 
 
 EventPlan = RecallWanted | CancelWanted | Expired | Ignored | Parked | Pending
+
+# The names of the outcomes in previews and counts.
+PLAN_NAMES: Final[Mapping[type[EventPlan], str]] = {
+    RecallWanted: "recall",
+    CancelWanted: "cancel",
+    Expired: "expired",
+    Ignored: "ignored",
+    Parked: "parked",
+    Pending: "pending",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

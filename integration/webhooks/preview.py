@@ -19,6 +19,7 @@ from integration.domain.delivery import QUERY, Delivery
 from integration.domain.errors import NotVerifiedError, UnreadableError
 from integration.mapping.expressions import NOT_LOOKED_UP, NotLookedUp
 from integration.mapping.planner import (
+    PLAN_NAMES,
     CancelWanted,
     Expired,
     Ignored,
@@ -38,19 +39,10 @@ if TYPE_CHECKING:
     from integration.config.source_models import Preset, Source
     from integration.domain.delivery import Event
     from integration.domain.recall import RecallRequest
-    from integration.mapping.planner import EventPlan, Explained
+    from integration.mapping.planner import Explained
     from integration.mapping.routes import CompiledRoutes, Field
 
 _SAMPLE_SECRET = "sample-secret-0123456789"  # noqa: S105  (of a preset that is tried without a configuration)
-
-_PLANS: Mapping[type[EventPlan], str] = {
-    RecallWanted: "recall",
-    CancelWanted: "cancel",
-    Expired: "expired",
-    Ignored: "ignored",
-    Parked: "parked",
-    Pending: "pending",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,7 +225,7 @@ def preview_event(
         "lookup_id": event.lookup_id,
         "routes": [{"route": r.route, "matched": r.matched, "why": r.why} for r in explained.considered],
         "fields": [_field(field) for field in explained.fields],
-        "outcome": _PLANS[type(explained.plan)],
+        "outcome": PLAN_NAMES[type(explained.plan)],
         **_consequence(compiled_routes.config, explained),
     }
 

@@ -19,7 +19,7 @@ from integration.dashboard.responses import back_to, caller, flash_message, note
 from integration.domain.delivery import Delivery
 from integration.domain.errors import NotFoundError, UnreadableError
 from integration.domain.timestamps import read_iso
-from integration.mapping.planner import CancelWanted, Expired, Ignored, Parked, Pending, RecallWanted
+from integration.mapping.planner import PLAN_NAMES
 from integration.store.deliveries import digest_of
 from integration.telemetry.redaction import mask_data
 from integration.webhooks.isolated_work.client import isolated_work
@@ -338,16 +338,6 @@ def send_again(services: Services, delivery_id: str) -> ResponseReturnValue:
     if not services.config.store.raw_retention_days:
         return back_to(url_for("dashboard.deliveries"))
     return back_to(url_for("dashboard.delivery", delivery_id=new.id))
-
-
-PLAN_NAMES: Final = {
-    RecallWanted: "recall",
-    CancelWanted: "cancel",
-    Expired: "expired",
-    Ignored: "ignored",
-    Parked: "parked",
-    Pending: "pending",
-}
 
 
 def recall_address(recall_id: str) -> str:

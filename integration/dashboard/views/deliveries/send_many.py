@@ -12,9 +12,10 @@ from flask_babel import gettext as _
 from integration.config.models import zone_of
 from integration.dashboard.auth.roles import role
 from integration.dashboard.responses import back_to, caller, flash_message, note, page, person
-from integration.dashboard.views.deliveries import PLAN_NAMES, RESULTS, filters_of
+from integration.dashboard.views.deliveries import RESULTS, filters_of
 from integration.domain.errors import UnreadableError
 from integration.domain.timestamps import read_iso
+from integration.mapping.planner import PLAN_NAMES
 from integration.services.bulk_jobs import BulkAction
 from integration.store.delivery_log import DeliveryFilter
 from integration.webhooks.isolated_work.client import isolated_work
