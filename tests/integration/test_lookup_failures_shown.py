@@ -12,8 +12,8 @@ from integration.cli import check as cli_check
 from support import ENVIRON, hubspot_event, url_of
 from support.cli_runner import Ringback
 from support.dashboard_client import Pages, text_of
-from support.hubspot_stub import TOKEN, HubspotFault, HubspotStub, rate_limited
-from support.lookup_installation import LookupInstallation, config_text
+from support.hubspot_stub import TOKEN, HubspotFault, rate_limited
+from support.lookup_installation import LookupInstallation, config_text, with_nine_contacts
 from support.metrics_client import client_of, figures
 from support.reporters import SilentReporter
 
@@ -25,20 +25,14 @@ REASON = "HubSpot rejects the token: check the lookup's token (401)"
 
 @pytest.fixture
 def installation(tmp_path, store):
-    with HubspotStub() as stub:
-        found = LookupInstallation(tmp_path, store, stub)
-        for contact in range(1, 10):
-            stub.add(str(contact), phone=f"300111000{contact}")
+    with with_nine_contacts(tmp_path, store) as found:
         yield found
 
 
 @pytest.fixture
 def failing(installation):
     """An installation whose token HubSpot refused, while three events wait."""
-    installation.hubspot.token = "pat-another"
-    installation.post(hubspot_event(1, AT), hubspot_event(2, AT))
-    installation.post(hubspot_event(3, AT))
-    installation.look_up()
+    installation.refuse_the_token(AT)
     return installation
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 from integration.domain.recall import State
-from support import SOURCES_AND_ROUTES, as_bytes, make_services, two_accounts
+from support import SOURCES_AND_ROUTES, as_bytes, hubspot_event, make_services, two_accounts
 from support.hook_client import HookClient
-from support.hubspot_stub import TOKEN
+from support.hubspot_stub import TOKEN, HubspotStub
 from support.installation import Installation
 from workers.lookups import LookupRunner
 
@@ -68,3 +70,20 @@ class LookupInstallation(Installation):
     @property
     def is_due(self):
         return self.services.deliveries.due_lookups({"hubspot": self.lookup.digest}) == {"hubspot"}
+
+    def refuse_the_token(self, at):
+        """Let HubSpot refuse the token, while three events wait."""
+        self.hubspot.token = "pat-another"
+        self.post(hubspot_event(1, at), hubspot_event(2, at))
+        self.post(hubspot_event(3, at))
+        self.look_up()
+
+
+@contextmanager
+def with_nine_contacts(folder, store):
+    """An installation whose HubSpot knows the contacts 1 to 9."""
+    with HubspotStub() as stub:
+        found = LookupInstallation(folder, store, stub)
+        for contact in range(1, 10):
+            stub.add(str(contact), phone=f"300111000{contact}")
+        yield found
