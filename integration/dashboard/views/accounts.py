@@ -22,6 +22,7 @@ from integration.dashboard.views.recalls import answer_text
 from integration.domain.recall import Filter, State
 from integration.domain.schedule import next_opening
 from integration.domain.timestamps import read_iso
+from integration.web.form_values import one_line, whole_number
 from integration.web.metrics.gauges import in_need_first
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 PAGE_SIZE: Final = 50
 LONGEST_REASON: Final = 200
+MOST_DIGITS: Final = 6  # of the place where a page of the list starts
 MORNING: Final = time(8)
 _MINUTES: Final = {"30": 30, "60": 60}
 
@@ -72,8 +74,7 @@ def _fits(view: AccountView, text: str, state: str) -> bool:
 
 
 def _start() -> int:
-    start = request.args.get("start", "0")
-    return int(start) if start.isascii() and start.isdecimal() and len(start) < 7 else 0  # noqa: PLR2004
+    return whole_number(request.args.get("start", ""), MOST_DIGITS) or 0
 
 
 def _address(text: str, state: str, start: int = 0) -> str:
@@ -163,8 +164,7 @@ def _next_opening(services: Services, name: str) -> datetime | None:
 @role("operator")
 def pause_account(services: Services, name: str) -> ResponseReturnValue:
     """Pause an account, with an optional reason and end."""
-    reason = " ".join(request.form.get("reason", "").split())
-    reason = "".join(sign for sign in reason if sign.isprintable())[:LONGEST_REASON]
+    reason = one_line(request.form.get("reason", ""), LONGEST_REASON)
     back = url_for("dashboard.account", name=name)
     try:
         until = _pause_end(services, name, request.form.get("for", ""), request.form.get("until", "").strip())

@@ -19,6 +19,7 @@ from integration.domain.timestamps import from_epoch_ms
 from integration.services.bulk_jobs import BulkAction
 from integration.services.parked import ParkedFilter
 from integration.telemetry.redaction import mask_data
+from integration.web.form_values import one_line, whole_number
 from integration.webhooks.isolated_work.client import isolated_work
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 MOST_GROUPS = 100
 PAGE_SIZE = 50
 LONGEST_REASON = 200
+MOST_DIGITS = 9  # of a count of events
 _STEP_SECONDS = 1.5  # time limit of one remap step
 _GOING_ON = "going on"
 
@@ -163,8 +165,7 @@ def dismiss_parked(services: Services) -> ResponseReturnValue:
 
     They stay in the list of dismissed events.
     """
-    reason = " ".join(request.form.get("reason", "").split())
-    reason = "".join(sign for sign in reason if sign.isprintable())[:LONGEST_REASON]
+    reason = one_line(request.form.get("reason", ""), LONGEST_REASON)
     group = request.form.get("group", "")
     if not reason or not group:
         flash_message(_("Nothing was dismissed, because the reason is missing. Enter a reason."), "refused")
@@ -203,7 +204,8 @@ def put_back_parked(services: Services, parked_id: str) -> ResponseReturnValue:
 
 
 def _number(text: str) -> int:
-    return int(text) if text.isdecimal() and len(text) < 10 else 0  # noqa: PLR2004  (a count of events)
+    """Return a count of events, 0 for any other text."""
+    return whole_number(text, MOST_DIGITS) or 0
 
 
 VIEWS = (

@@ -14,6 +14,7 @@ from integration.dashboard.responses import back_to, flash_message, person
 from integration.domain.errors import NotFoundError
 from integration.domain.recall_filters import read_filters
 from integration.store.search.saved_views import MOST_VIEWS, SavedView
+from integration.web.form_values import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -80,11 +81,11 @@ def choose_columns(services: Services) -> ResponseReturnValue:
 def save_view(services: Services) -> ResponseReturnValue:
     """Save the filters, order and columns of the list under a name."""
     filters, shown = _filters(services), arrangement(services)
-    name = "".join(sign for sign in " ".join(request.form.get("name", "").split()) if sign.isprintable())
+    name = one_line(request.form.get("name", ""), LONGEST_NAME)
     if not name:
         flash_message(_("Nothing was saved, because the name is missing. Enter a name."), "refused")
         return back_to(_list_address(filters, shown.sort))
-    view = SavedView(name=name[:LONGEST_NAME], filters=filters, sort=shown.sort, columns=shown.columns)
+    view = SavedView(name=name, filters=filters, sort=shown.sort, columns=shown.columns)
     view_id = services.saved_views.add(person().name, view)
     if view_id is None:
         words = _("Nothing was saved: a user may have %(number)s views. Delete one first.", number=MOST_VIEWS)

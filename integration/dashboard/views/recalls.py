@@ -30,6 +30,7 @@ from integration.domain.recall_filters import read_filters
 from integration.services.bulk_jobs import DONE, MOST_LISTED, RECALL, BulkAction
 from integration.services.personal_data.export import EXPORT_COLUMNS, rows
 from integration.telemetry.redaction import mask_but_end
+from integration.web.form_values import confirms_number, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -189,9 +190,9 @@ def recalls_bulk(services: Services) -> Response:
     """
     kind, filters = _kind(), _filter_query(services)
     which = services.bulk_jobs.acted_on(kind, filters.which)
-    before = request.args.get("counted", "0")
+    before = whole_number(request.args.get("counted", ""), MOST_COUNTED) or 0
     counted = services.recalls.records.search.count(which, cursor=_cursor(), budget_seconds=BUDGET_SECONDS)
-    number = counted.number + (int(before) if before.isdecimal() and len(before) <= MOST_COUNTED else 0)
+    number = counted.number + before
     sample = services.recalls.records.search.find(which, limit=SAMPLE, budget_seconds=BUDGET_SECONDS)
     going_on = _address("recalls_bulk", filters, kind=kind, counted=number, cursor=counted.next)
     return page(
@@ -216,7 +217,7 @@ def begin_job(services: Services) -> ResponseReturnValue:
     """
     kind, filters = _kind(), _filter_query(services)
     total = request.form.get("total", "")
-    if _is_unlimited(kind, filters) and not _is_number(request.form.get("typed", ""), total):
+    if _is_unlimited(kind, filters) and not confirms_number(request.form.get("typed", ""), total):
         flash_message(
             _("Nothing was cancelled: without a filter, type the number of recalls to confirm."), "refused"
         )
@@ -226,7 +227,7 @@ def begin_job(services: Services) -> ResponseReturnValue:
         filters.which,
         who=person().name,
         reason=_reason(kind),
-        total=int(total) if total.isdecimal() and len(total) <= MOST_COUNTED else None,
+        total=whole_number(total, MOST_COUNTED),
     )
     note(services, f"begin {kind} of many", job.id)
     return back_to(url_for("dashboard.job", job_id=job.id))
@@ -235,12 +236,6 @@ def begin_job(services: Services) -> ResponseReturnValue:
 def _is_unlimited(kind: str, filters: FilterQuery) -> bool:
     """Return True for a cancel without filters. `state` is no filter here: only queued recalls apply."""
     return kind == "cancel" and not filters.texts.keys() - {"state"}
-
-
-def _is_number(typed: str, total: str) -> bool:
-    """Return True if the user typed the counted number, with or without thousands separators."""
-    digits = "".join(sign for sign in typed if sign not in "., \u00a0\u202f")
-    return total.isdecimal() and digits == total
 
 
 def _kind() -> str:

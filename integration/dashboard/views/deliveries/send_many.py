@@ -18,6 +18,7 @@ from integration.domain.timestamps import read_iso
 from integration.mapping.planner import PLAN_NAMES
 from integration.services.bulk_jobs import BulkAction
 from integration.store.delivery_log import DeliveryFilter
+from integration.web.form_values import confirms_number, whole_number
 from integration.webhooks.isolated_work.client import isolated_work
 from integration.webhooks.resend import resent_events
 
@@ -57,7 +58,7 @@ def preview_many(services: Services) -> Response:
         abort(400)
     stored = [each for each in found.items if each.has_body]
     first = "counted" not in request.args
-    number = _number(request.args.get("counted", "")) + len(stored)
+    number = (whole_number(request.args.get("counted", ""), MOST_DIGITS) or 0) + len(stored)
     chosen: dict[str, Any] = {name: value for name, value in filters.items() if value}
     return page(
         "send_many.html",
@@ -94,24 +95,23 @@ def _expected(services: Services, sample: Sequence[LoggedDelivery]) -> Counter[s
     return expected
 
 
-def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS else 0
-
-
 @role("operator")
 def send_many(services: Services) -> ResponseReturnValue:
     """Start the job. Without filters it starts only if the user typed the number of deliveries."""
     filters = filters_of(services)
     which = _which(services, filters)
-    total = _number(request.form.get("total", ""))
-    typed = "".join(sign for sign in request.form.get("typed", "") if sign not in "., \u00a0\u202f")
-    if not any(filters.values()) and typed != str(total):
+    total = request.form.get("total", "")
+    if not any(filters.values()) and not confirms_number(request.form.get("typed", ""), total):
         flash_message(
             _("Nothing was sent: without a filter, type the number of deliveries to confirm."), "refused"
         )
         return back_to(url_for("dashboard.preview_many"))
     job = services.bulk_jobs.begin(
-        BulkAction.SEND_AGAIN, which, who=person().name, reason=f"sent again by {person().name}", total=total
+        BulkAction.SEND_AGAIN,
+        which,
+        who=person().name,
+        reason=f"sent again by {person().name}",
+        total=whole_number(total, MOST_DIGITS),
     )
     note(services, "begin send again of many", job.id)
     return back_to(url_for("dashboard.job", job_id=job.id))
