@@ -11,7 +11,6 @@ from flask_babel import gettext as _
 from integration.config.models import zone_of
 from integration.dashboard.auth.roles import signed_in
 from integration.dashboard.responses import back_to, flash_message, person
-from integration.domain.errors import NotFoundError
 from integration.domain.recall_filters import read_filters
 from integration.store.search.saved_views import MOST_VIEWS, SavedView
 from integration.web.form_values import one_line
@@ -32,11 +31,15 @@ LONGEST_NAME: Final = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrangement:
-    """The order and columns of the list. `view` is the id of the saved view that is open, or ""."""
+    """The order and columns of the list, and the user's saved views by id.
+
+    `view` is the id of the saved view that is open, or "".
+    """
 
     sort: str
     view: str
     columns: Sequence[str]
+    views: Mapping[str, SavedView]
 
     @property
     def texts(self) -> dict[str, str]:
@@ -46,15 +49,16 @@ class Arrangement:
 
 def arrangement(services: Services) -> Arrangement:
     """Return the arrangement of the request: the columns of its view, or those that the user chose."""
-    view_id, columns = request.values.get("view", ""), None
-    if view_id:
-        try:
-            columns = services.saved_views.get(person().name, view_id).columns
-        except NotFoundError:
-            view_id = ""
-    if columns is None:
-        columns = services.saved_views.columns(person().name)
-    return Arrangement(sort=sort(), view=view_id, columns=_known(columns or COLUMNS))
+    chosen = services.saved_views.of(person().name)
+    view_id = request.values.get("view", "")
+    view = chosen.views.get(view_id)
+    columns = chosen.columns if view is None else view.columns
+    return Arrangement(
+        sort=sort(),
+        view="" if view is None else view_id,
+        columns=_known(columns or COLUMNS),
+        views=chosen.views,
+    )
 
 
 def sort() -> str:

@@ -77,7 +77,6 @@ def recalls(services: Services) -> Response:
         back_to=found.back_to,
         shown=shown,
         columns=COLUMNS,
-        views=services.saved_views.all(person().name),
         longest_name=LONGEST_NAME,
         further=_address("recalls", filters, **shown.texts, cursor=found.next) if found.next else None,
         first=_address("recalls", filters, **shown.texts),

@@ -39,40 +39,41 @@ class SavedView:
     columns: Sequence[str]
 
 
+@dataclass(frozen=True, slots=True)
+class ListSettings:
+    """What a user chose for the list: the columns, or None, and the saved views by id, sorted by name."""
+
+    columns: Sequence[str] | None
+    views: Mapping[str, SavedView]
+
+
 class SavedViews:
     """Stores and reads the columns and views of users. Each method may raise StoreAwayError."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def columns(self, user: str) -> Sequence[str] | None:
-        """Return the columns that a user chose, or None."""
-        text = self._store.guarded(lambda: self._store.client.hget(self._key(user), _COLUMNS))
-        return None if text is None else tuple(read_json(text))
+    def of(self, user: str) -> ListSettings:
+        """Return the columns and views of a user."""
+        fields = self._store.guarded(lambda: self._store.client.hgetall(self._key(user)))
+        columns = fields.pop(_COLUMNS, None)
+        views = {field.removeprefix(_VIEW): SavedView(**read_json(text)) for field, text in fields.items()}
+        by_name = sorted(views.items(), key=lambda each: (each[1].name.lower(), each[0]))
+        return ListSettings(None if columns is None else tuple(read_json(columns)), dict(by_name))
 
     def choose_columns(self, user: str, columns: Sequence[str]) -> None:
         """Store the columns that a user chose."""
         self._put(user, _COLUMNS, orjson.dumps(list(columns)))
 
-    def all(self, user: str) -> list[tuple[str, SavedView]]:
-        """Return the views of a user as pairs of id and view, sorted by name."""
-        fields = self._store.guarded(lambda: self._store.client.hgetall(self._key(user)))
-        found = [
-            (field.removeprefix(_VIEW), SavedView(**read_json(text)))
-            for field, text in fields.items()
-            if field.startswith(_VIEW)
-        ]
-        return sorted(found, key=lambda each: (each[1].name.lower(), each[0]))
-
     def get(self, user: str, view_id: str) -> SavedView:
         """Return a view of a user. Raise NotFoundError."""
-        text = self._store.guarded(lambda: self._store.client.hget(self._key(user), _VIEW + view_id))
-        if text is None:
+        view = self.of(user).views.get(view_id)
+        if view is None:
             raise NotFoundError(
                 "no view of this user has this id. It may have been deleted. "
                 "Open a view from the list of recalls"
             )
-        return SavedView(**read_json(text))
+        return view
 
     def add(self, user: str, view: SavedView) -> str | None:
         """Store a view of a user. Return its random id, or None if the user already has MOST_VIEWS."""
